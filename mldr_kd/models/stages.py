@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['token_families', 'StageInfo', 'spread', 'stage_indices', 'is_token_family', 'conv_head', 'tapped', 'layout_of',
-           'arrange', 'model_img_size', 'StagedModel', 'check_stageable']
+           'arrange', 'model_img_size', 'StagedModel', 'check_stageable', 'SizeError']
 
-# %% ../../nbs/10_models.stages.ipynb #673acc65
+# %% ../../nbs/10_models.stages.ipynb #ea3c0078
 import copy, inspect, math
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from torch import nn
 from fastcore.basics import patch
 from ..core import InputError, check_name, seeded
 
-# %% ../../nbs/10_models.stages.ipynb #da245551
+# %% ../../nbs/10_models.stages.ipynb #c48001f8
 @dataclass(frozen=True)
 class StageInfo:
     "What one stage feature looks like: `(B, channels, grid, grid)` if 'conv', `(B, prefix_tokens + grid*grid, channels)` if 'tokens'"
@@ -24,7 +24,7 @@ class StageInfo:
     grid: int             # Side of its square map
     prefix_tokens: int=0  # Tokens ahead of the map: class token, distillation token, registers
 
-# %% ../../nbs/10_models.stages.ipynb #aedc8fb2
+# %% ../../nbs/10_models.stages.ipynb #da22c801
 def spread(
     n:int # How many blocks the model has
 )->list[int]: # Four block numbers, counted from 0
@@ -32,7 +32,7 @@ def spread(
     k = math.ceil(n/6)
     return [k-1, 2*k-1, n-k-1, n-1] if n > 3 else [i*n//4 for i in range(4)]
 
-# %% ../../nbs/10_models.stages.ipynb #9d84b3d7
+# %% ../../nbs/10_models.stages.ipynb #1b00427c
 def stage_indices(
     feature_info:list[dict] # timm's list, one entry for each feature that the model can return, with its `reduction`
 )->list[int]: # Four entries of it
@@ -44,7 +44,7 @@ def stage_indices(
     if len(ends) >= 4: return ends[-4:]
     return spread(n)
 
-# %% ../../nbs/10_models.stages.ipynb #8fe0333b
+# %% ../../nbs/10_models.stages.ipynb #8a605d42
 token_families = set("""coat crossvit davit gcvit hiera hieradet_sam2 levit mvitv2 nest pit pvt_v2 sequencer swin_transformer
     swin_transformer_v2 swin_transformer_v2_cr twins vision_transformer_sam volo""".split())
 
@@ -52,13 +52,13 @@ def is_token_family(model:nn.Module)->bool:
     "Whether timm gives the maps of `model` as pictures although attention, an MLP or an LSTM mixes its tokens"
     return any(c.__module__.startswith('timm.') and c.__module__.split('.')[-1] in token_families for c in type(model).__mro__)
 
-# %% ../../nbs/10_models.stages.ipynb #2eda860c
+# %% ../../nbs/10_models.stages.ipynb #4f82bef6
 def conv_head(final, last):
     "The final map, where a head of convolutions has widened the last stage's; else the last stage"
     widened = final.ndim == 4 == last.ndim and final.shape[2:] == last.shape[2:] and final.shape[1] != last.shape[1] if torch.is_tensor(final) else False
     return final if widened else last
 
-# %% ../../nbs/10_models.stages.ipynb #ecc3caf7
+# %% ../../nbs/10_models.stages.ipynb #2a2df3aa
 @contextmanager
 def tapped(
     model:nn.Module,
@@ -73,7 +73,7 @@ def tapped(
     finally:
         for o in hooks: o.remove()
 
-# %% ../../nbs/10_models.stages.ipynb #421e6351
+# %% ../../nbs/10_models.stages.ipynb #1640e7d5
 def layout_of(
     feature, # A raw feature of one image, or timm's pair of map tokens and prefix tokens
     nhwc:bool=False, # Are four-dimensional features (B, H, W, C)?
@@ -93,7 +93,7 @@ def layout_of(
                                          'give square images, or name other nodes')
     return layout, c, h, p
 
-# %% ../../nbs/10_models.stages.ipynb #6904cfca
+# %% ../../nbs/10_models.stages.ipynb #ee24c177
 def arrange(
     feature,        # (B, C, H, W), (B, H, W, C) or (B, N, C), or timm's pair of map tokens and prefix tokens
     layout:str,     # How `feature` comes: 'NCHW', 'NHWC' or 'NLC'
@@ -105,7 +105,7 @@ def arrange(
     if layout == 'NLC': return feature[:, -info.grid**2:].mT.unflatten(2, (info.grid, info.grid))
     return feature if layout == 'NCHW' else feature.permute(0, 3, 1, 2)
 
-# %% ../../nbs/10_models.stages.ipynb #9ea7accc
+# %% ../../nbs/10_models.stages.ipynb #f4f32a9e
 def model_img_size(model:nn.Module)->int:
     "Side of the images that a model was built for; 224 where it doesn't say"
     cfg = getattr(model, 'pretrained_cfg', None) or getattr(model, 'default_cfg', None) or {}
@@ -114,7 +114,7 @@ def model_img_size(model:nn.Module)->int:
     if len(set(size)) != 1: raise InputError(f'{type(model).__name__} is built for images of {tuple(size)} pixels; build it for square ones')
     return size[0]
 
-# %% ../../nbs/10_models.stages.ipynb #56f6f96e
+# %% ../../nbs/10_models.stages.ipynb #4ca95b8f
 class StagedModel(nn.Module):
     "A model that also gives its four stage features, from the same forward pass as its logits"
     def __init__(self,
@@ -147,7 +147,7 @@ class StagedModel(nn.Module):
         logits, raw = self._raw(x)
         return logits, [arrange(*o) for o in zip(raw, self._layouts, self.stages)]
 
-# %% ../../nbs/10_models.stages.ipynb #d3dff066
+# %% ../../nbs/10_models.stages.ipynb #716b0d39
 def check_stageable(model, nodes=None, kind=None):
     "Refuse what `StagedModel` can't use"
     cls = type(model).__name__
@@ -162,7 +162,7 @@ def check_stageable(model, nodes=None, kind=None):
         raise InputError(f'{cls} has no forward_intermediates, so its stages can\'t be found: give nodes=[...], the dotted names of the four submodules '
                          'that end its stages, or give the model a forward_stages(x) that returns its logits and a list of four features')
 
-# %% ../../nbs/10_models.stages.ipynb #c6b3049e
+# %% ../../nbs/10_models.stages.ipynb #0b92bc48
 @patch
 def _raw(self:StagedModel, x):
     "Logits and the four features as the model gives them"
@@ -176,7 +176,11 @@ def _raw(self:StagedModel, x):
     feats[3] = feats[3] if is_token_family(self.model) or not torch.is_tensor(feats[3]) else conv_head(final, feats[3])
     return self.model.forward_head(final), feats
 
-# %% ../../nbs/10_models.stages.ipynb #c20effb5
+# %% ../../nbs/10_models.stages.ipynb #e5ad0843
+class SizeError(InputError):
+    "An image size that a model can't take"
+
+# %% ../../nbs/10_models.stages.ipynb #1b8cc001
 @patch
 def _dry(self:StagedModel):
     "Logits and raw features of one black image; a copy of the model is run, so the model itself is not touched"
@@ -192,8 +196,8 @@ def _look(self:StagedModel):
     for i, self._options in enumerate(tries):
         try: logits, raw = self._dry(); break
         except Exception as e:
-            if i == 1 or self._from != 'timm': raise InputError(f'{type(self.model).__name__} fails on an image of {self.img_size}x{self.img_size} pixels '
-                f'({type(e).__name__}: {str(e).splitlines()[0] if str(e) else "no message"}); give the img_size that it takes') from e
+            if i == 1 or self._from != 'timm': raise SizeError(f'{type(self.model).__name__} fails on an image of {self.img_size}x{self.img_size} pixels '
+                f'({type(e).__name__}: {(str(e).splitlines() or [""])[0]}); give the img_size that it takes') from e
     if not torch.is_tensor(logits) or logits.ndim != 2: raise InputError(f'{type(self.model).__name__} does not return logits (B, n_classes)')
     if len(raw) != 4: raise InputError(f'{type(self.model).__name__}.forward_stages gives {len(raw)} features; expected 4')
     shapes = [o.shape for o in raw if torch.is_tensor(o) and o.ndim == 4]
