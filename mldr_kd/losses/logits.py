@@ -7,14 +7,14 @@ __all__ = ['as_float', 'full_precision', 'check_logits', 'logit_pair', 'soft_lab
            'kl', 'kd', 'check_contract', 'decouple', 'dkd', 'pearson_distance', 'dist', 'standardise', 'standardised',
            'kd_std']
 
-# %% ../../nbs/20_losses.logits.ipynb #89e14000
+# %% ../../nbs/20_losses.logits.ipynb #0468020b
 import copy, functools
 from contextlib import nullcontext
 import torch
 import torch.nn.functional as F
 from ..core import InputError
 
-# %% ../../nbs/20_losses.logits.ipynb #ecbea856
+# %% ../../nbs/20_losses.logits.ipynb #06f3ca7b
 def as_float(
     x:torch.Tensor # Any tensor, of any dtype or subclass
 )->torch.Tensor:   # The same numbers as a plain tensor, float32, or float64 if `x` was
@@ -22,7 +22,7 @@ def as_float(
     if type(x) is not torch.Tensor: x = x.as_subclass(torch.Tensor)
     return x if x.dtype == torch.float64 else x.float()
 
-# %% ../../nbs/20_losses.logits.ipynb #00534f88
+# %% ../../nbs/20_losses.logits.ipynb #f9fecfa8
 def full_precision(
     x:torch.Tensor # A tensor on the device that is meant
 ): # A context manager
@@ -30,7 +30,7 @@ def full_precision(
     device = x.device.type
     return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
 
-# %% ../../nbs/20_losses.logits.ipynb #fb113f12
+# %% ../../nbs/20_losses.logits.ipynb #f52a3c5f
 def check_logits(
     student:torch.Tensor, # (B, C)
     teacher:torch.Tensor  # (B, C)
@@ -38,12 +38,11 @@ def check_logits(
     "`InputError` unless both are tables of logits of one batch and of the same classes"
     for who, z in (('student', student), ('teacher', teacher)):
         if z.ndim != 2: raise InputError(f'the {who} logits have shape {tuple(z.shape)}; expected (batch, classes)')
-    if student.shape[1] != teacher.shape[1]:
-        raise InputError(f'the student has {student.shape[1]} classes and the teacher {teacher.shape[1]}; give both the same number of classes')
-    if student.shape[0] != teacher.shape[0]:
-        raise InputError(f'the student logits have batch size {student.shape[0]} and the teacher logits {teacher.shape[0]}; feed both the same batch')
+    (bs, cs), (bt, ct) = student.shape, teacher.shape
+    if cs != ct: raise InputError(f'the student has {cs} classes and the teacher {ct}; give both the same number of classes')
+    if bs != bt: raise InputError(f'the student logits have batch size {bs} and the teacher logits {bt}; feed both the same batch')
 
-# %% ../../nbs/20_losses.logits.ipynb #453a4fa3
+# %% ../../nbs/20_losses.logits.ipynb #8b7bba0b
 def logit_pair(
     student:torch.Tensor, # (B, C)
     teacher:torch.Tensor  # (B, C)
@@ -54,19 +53,22 @@ def logit_pair(
     dtype = torch.promote_types(student.dtype, teacher.dtype)
     return student.to(dtype), teacher.to(dtype)
 
-# %% ../../nbs/20_losses.logits.ipynb #840c06ba
+# %% ../../nbs/20_losses.logits.ipynb #0f0a9ad5
 def _check_labels(labels, n_classes):
     labels = labels.as_subclass(torch.Tensor)
     if labels.ndim == 2:
         if labels.shape[1] == n_classes: return labels
-        raise InputError(f'the labels are soft over {labels.shape[1]} classes and the logits have {n_classes}; both must name the same classes')
+        raise InputError(f'the labels are soft over {labels.shape[1]} classes and the logits have {n_classes}; '
+                         'make both of the same classes')
     if labels.ndim != 1 or labels.is_floating_point() or labels.dtype == torch.bool:
-        raise InputError(f'labels of shape {tuple(labels.shape)} and type {labels.dtype}; expected class numbers (batch,) or distributions (batch, {n_classes})')
+        raise InputError(f'labels of shape {tuple(labels.shape)} and type {labels.dtype}; expected class numbers (batch,) '
+                         f'or distributions (batch, {n_classes})')
     if len(labels) and (labels.min() < 0 or labels.max() >= n_classes):
-        raise InputError(f'labels run from {int(labels.min())} to {int(labels.max())} and the logits have {n_classes} classes, counted from 0')
+        raise InputError(f'labels run from {int(labels.min())} to {int(labels.max())} and the logits have {n_classes} classes; '
+                         'number the classes from 0')
     return labels.long()
 
-# %% ../../nbs/20_losses.logits.ipynb #6e683fc6
+# %% ../../nbs/20_losses.logits.ipynb #772cbff1
 def soft_labels(
     labels:torch.Tensor, # (B,) class numbers or (B, C) distributions
     n_classes:int        # C
@@ -83,7 +85,7 @@ def hard_labels(
     labels = _check_labels(labels, n_classes)
     return labels.argmax(1) if labels.ndim == 2 else labels
 
-# %% ../../nbs/20_losses.logits.ipynb #40ae2e10
+# %% ../../nbs/20_losses.logits.ipynb #9bb96ac1
 def total_loss(
     loss # What a loss returned: a scalar, or a dict of named scalars
 )->torch.Tensor:
@@ -101,14 +103,14 @@ def kl(
     "Mean over the batch of $KL(p\\|q)$"
     return nonnegative((log_p.exp()*(log_p - log_q)).sum(-1).mean())
 
-# %% ../../nbs/20_losses.logits.ipynb #4e99e403
+# %% ../../nbs/20_losses.logits.ipynb #57b77e3c
 def kd(
     student_logits:torch.Tensor, # (B, C)
     student_features,            # Not used
     teacher_logits:torch.Tensor, # (B, C)
     teacher_features,            # Not used
     labels,                      # Not used
-    temperature:float=1.,        # T; the protocol has 1, Hinton's examples 2 to 20
+    temperature:float=1.,        # T; the protocol has 1
     t_squared:bool=True          # Multiply by T², so that the size of the gradient does not depend on T
 )->torch.Tensor:                 # Scalar
     "Knowledge distillation: the teacher's softened distribution as target (Hinton et al. 2015)"
@@ -116,10 +118,12 @@ def kd(
     loss = kl((t/temperature).log_softmax(1), (s/temperature).log_softmax(1))
     return loss*temperature**2 if t_squared else loss
 
-# %% ../../nbs/20_losses.logits.ipynb #ac0c8762
+# %% ../../nbs/20_losses.logits.ipynb #9b29ea7b
 def _run(loss, args, cast=lambda x: x, rows=slice(None)):
     "Call a copy of `loss` (it may have state) on fresh leaves; return value, student leaves and teacher leaves"
-    def leaf(x): return None if x is None else [leaf(o) for o in x] if isinstance(x, (list, tuple)) else cast(x[rows].detach()).clone().requires_grad_()
+    def leaf(x):
+        if x is None or isinstance(x, (list, tuple)): return x and [leaf(o) for o in x]
+        return cast(x[rows].detach()).clone().requires_grad_()
     def flat(*xs): return [o for x in xs for o in (flat(*x) if isinstance(x, list) else [] if x is None else [x])]
     *tensors, y = args
     s, fs, t, ft = map(leaf, tensors)
@@ -128,10 +132,10 @@ def _run(loss, args, cast=lambda x: x, rows=slice(None)):
         if v.ndim: raise AssertionError(f'{k!r} is not a scalar but of shape {tuple(v.shape)}')
     return total_loss(value), flat(s, fs), flat(t, ft)
 
-# %% ../../nbs/20_losses.logits.ipynb #54b7509c
+# %% ../../nbs/20_losses.logits.ipynb #a3544a33
 def check_contract(
     loss,           # A function or module with the five arguments
-    args,           # (student_logits, student_features, teacher_logits, teacher_features, labels) in float32, at least 2 samples; features may be None
+    args,           # Its five arguments in float32, at least 2 samples; features may be None
     tol:float=1e-4, # Relative agreement of the variants that must give the same
     single:bool=True # Try a batch of one; a loss with BatchNorm may have to refuse it
 ):
@@ -153,25 +157,26 @@ def check_contract(
     same('bfloat16 inputs are not promoted', half, rounded)
     with torch.autocast('cpu', dtype=torch.bfloat16): out = _run(loss, args)
     same('autocast lowers the precision', check('autocast', *out)[0], base)
-    same('one-hot labels differ from class numbers', check('soft labels', *_run(loss, (*tensors, soft_labels(y, args[0].shape[1]))))[0], base)
+    one_hot = soft_labels(y, args[0].shape[1])
+    same('one-hot labels differ from class numbers', check('soft labels', *_run(loss, (*tensors, one_hot)))[0], base)
     if single: check('one sample', *_run(loss, args, rows=slice(0, 1)))
     check('equal rows', *_run(loss, args, rows=[0]*len(y)))
     huge = [x if x is None or isinstance(x, (list, tuple)) else x.sign()*1e4 for x in tensors]
     check('logits of 1e4', *_run(loss, (*huge, y)))
 
-# %% ../../nbs/20_losses.logits.ipynb #6aa0b484
+# %% ../../nbs/20_losses.logits.ipynb #f6d1dd47
 def decouple(
     logits:torch.Tensor, # (B, C), float32 or float64, C at least 2
     target:torch.Tensor  # (B,) class numbers
 )->tuple[torch.Tensor, torch.Tensor]: # (B, 2) log of the coin; (B, C) log of the rest, with 0 at the target
-    "Split a softmax into 'the target or not' and 'which, if not' (Zhao et al. 2022, equations 1 to 4)"
+    "Split a softmax into 'the target or not' and 'which, if not' (Zhao et al. 2022)"
     target = target[:, None]
     log_p, rest = logits.log_softmax(1), logits.scatter(1, target, -torch.inf)
     log_not = log_p.scatter(1, target, -torch.inf).logsumexp(1, keepdim=True)
     coin = torch.cat([log_p.gather(1, target), log_not], 1)
     return coin, rest.log_softmax(1).scatter(1, target, 0.)
 
-# %% ../../nbs/20_losses.logits.ipynb #ef1c188c
+# %% ../../nbs/20_losses.logits.ipynb #ec5d6bc9
 def dkd(
     student_logits:torch.Tensor, # (B, C)
     student_features,            # Not used
@@ -179,17 +184,17 @@ def dkd(
     teacher_features,            # Not used
     labels:torch.Tensor,         # (B,) or (B, C)
     alpha:float=1.,              # Weight of the target part
-    beta:float=2.,               # Weight of the non-target part; the paper tunes it per teacher, 0.5 to 8
+    beta:float=2.,               # Weight of the non-target part; the paper tunes it for each teacher
     temperature:float=1.         # T; both parts are multiplied by T²
 )->dict:                         # tckd, nckd
-    "Decoupled knowledge distillation (Zhao et al. 2022, equation 7)"
+    "Decoupled knowledge distillation (Zhao et al. 2022)"
     s, t = logit_pair(student_logits, teacher_logits)
     if s.shape[1] < 2: raise InputError('DKD needs at least 2 classes and the logits have 1; a single class has no others')
     target = hard_labels(labels, s.shape[1])
     (coin_s, rest_s), (coin_t, rest_t) = (decouple(z/temperature, target) for z in (s, t))
     return dict(tckd=alpha*temperature**2*kl(coin_t, coin_s), nckd=beta*temperature**2*kl(rest_t, rest_s))
 
-# %% ../../nbs/20_losses.logits.ipynb #4d7a80ee
+# %% ../../nbs/20_losses.logits.ipynb #f1d5ac42
 def pearson_distance(
     a:torch.Tensor, # (N, M), float32 or float64
     b:torch.Tensor  # (N, M)
@@ -206,7 +211,7 @@ def pearson_distance(
     (a, flat_a), (b, flat_b) = unit(a), unit(b)
     return torch.where(flat_a & flat_b, 0., 1 - (a*b).sum(1)).clamp(min=0)
 
-# %% ../../nbs/20_losses.logits.ipynb #14085e4d
+# %% ../../nbs/20_losses.logits.ipynb #969be7eb
 def dist(
     student_logits:torch.Tensor, # (B, C)
     student_features,            # Not used
@@ -217,37 +222,45 @@ def dist(
     gamma:float=1.,              # Weight of the relations between samples, column by column
     temperature:float=1.         # T; both terms are multiplied by T²
 )->dict:                         # inter, intra
-    "DIST: probabilities that rise and fall with the teacher's (Huang et al. 2022, equations 6 to 10)"
+    "DIST: probabilities that rise and fall with the teacher's (Huang et al. 2022)"
     s, t = ((z/temperature).softmax(1) for z in logit_pair(student_logits, teacher_logits))
-    return dict(inter=beta*temperature**2*pearson_distance(s, t).mean(), intra=gamma*temperature**2*pearson_distance(s.T, t.T).mean())
+    inter, intra = pearson_distance(s, t).mean(), pearson_distance(s.T, t.T).mean()
+    return dict(inter=beta*temperature**2*inter, intra=gamma*temperature**2*intra)
 
-# %% ../../nbs/20_losses.logits.ipynb #d2c16c84
+# %% ../../nbs/20_losses.logits.ipynb #d36b0d9e
 def standardise(
     logits:torch.Tensor, # (B, C), C at least 2
     eps:float=1e-7       # Added to the deviation
 )->torch.Tensor:
-    "Each row with mean 0 and (unbiased) deviation 1; a constant row becomes 0 (Sun et al. 2024, equation 14)"
+    "Each row with mean 0 and (unbiased) deviation 1; a constant row becomes 0 (Sun et al. 2024)"
     z = as_float(logits)
     if z.shape[1] < 2: raise InputError('standardised logits need at least 2 classes and the logits have 1')
     z = z - z.mean(1, keepdim=True)
     return z/(z.std(1, keepdim=True) + eps)
 
-# %% ../../nbs/20_losses.logits.ipynb #2fc72109
-def standardised(
-    loss,          # A loss on logits, with its own temperature
-    weight:float=1. # Factor of the result
-):
-    "`loss` with both logits standardised first"
-    @functools.wraps(loss, updated=())
-    def _loss(student_logits, student_features, teacher_logits, teacher_features, labels):
-        s, t = logit_pair(student_logits, teacher_logits)
-        out = loss(standardise(s), student_features, standardise(t), teacher_features, labels)
-        return {k: weight*v for k,v in out.items()} if isinstance(out, dict) else weight*out
-    return _loss
+# %% ../../nbs/20_losses.logits.ipynb #44dd70f8
+def _on_standardised(student_logits, student_features, teacher_logits, teacher_features, labels, loss, weight):
+    s, t = (standardise(z) for z in logit_pair(student_logits, teacher_logits))
+    out = loss(s, student_features, t, teacher_features, labels)
+    return {k: weight*v for k,v in out.items()} if isinstance(out, dict) else weight*out
 
-def kd_std(student_logits, student_features, teacher_logits, teacher_features, labels,
-    temperature:float=2., # T, after standardisation; the authors' base temperature
-    weight:float=9.       # The authors' weight of KD on CIFAR-100
-)->torch.Tensor:          # Scalar
+def standardised(
+    loss,           # A loss on logits, with its own temperature
+    weight:float=1. # Factor of the result
+):                  # A loss
+    "`loss` with both logits standardised first"
+    return functools.partial(_on_standardised, loss=loss, weight=weight)
+
+# %% ../../nbs/20_losses.logits.ipynb #5345e600
+def kd_std(
+    student_logits:torch.Tensor, # (B, C)
+    student_features,            # Not used
+    teacher_logits:torch.Tensor, # (B, C)
+    teacher_features,            # Not used
+    labels,                      # Not used
+    temperature:float=2.,        # T, after standardisation; the authors' base temperature
+    weight:float=9.              # The authors' weight of KD
+)->torch.Tensor:                 # Scalar
     "KD on standardised logits with the published settings (Sun et al. 2024)"
-    return standardised(functools.partial(kd, temperature=temperature), weight)(student_logits, student_features, teacher_logits, teacher_features, labels)
+    loss = standardised(functools.partial(kd, temperature=temperature), weight)
+    return loss(student_logits, student_features, teacher_logits, teacher_features, labels)

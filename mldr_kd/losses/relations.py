@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['check_feature', 'embedding', 'embedding_pair', 'differences', 'relative_distances', 'rkd', 'rkd_for',
-           'neighbour_congruence', 'gaussian_kernel', 'kernel_congruence', 'CC']
+           'neighbour_congruence', 'gaussian_kernel', 'kernel_congruence', 'feed', 'CC']
 
-# %% ../../nbs/21_losses.relations.ipynb #c9a99b7a
+# %% ../../nbs/21_losses.relations.ipynb #26f89bfd
 import functools, math
 import torch
 from torch import nn
@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from ..core import InputError
 from .logits import as_float, full_precision, nonnegative
 
-# %% ../../nbs/21_losses.relations.ipynb #61f96893
+# %% ../../nbs/21_losses.relations.ipynb #c5368c48
 def check_feature(
     feature:torch.Tensor, # A stage feature
     info,                 # Its `StageInfo`
@@ -26,7 +26,7 @@ def check_feature(
     if feature.ndim != ndim or feature.shape[axis] != info.channels:
         raise InputError(f'a {who} feature has shape {tuple(feature.shape)}; expected {want}, as its StageInfo says')
 
-# %% ../../nbs/21_losses.relations.ipynb #6301044b
+# %% ../../nbs/21_losses.relations.ipynb #033ab805
 def embedding(
     feature:torch.Tensor, # (B, D, H, W), (B, N, D) or (B, D)
     prefix_tokens:int=0   # Tokens ahead of the map; the first of them is the class token
@@ -36,9 +36,10 @@ def embedding(
     if feature.ndim == 4: return feature.mean((2, 3))
     if feature.ndim == 3: return feature[:, 0] if prefix_tokens else feature.mean(1)
     if feature.ndim == 2: return feature
-    raise InputError(f'a feature has shape {tuple(feature.shape)}; expected a map (batch, channels, height, width) or tokens (batch, tokens, channels)')
+    raise InputError(f'a feature has shape {tuple(feature.shape)}; expected a map (batch, channels, height, width) '
+                     'or tokens (batch, tokens, channels)')
 
-# %% ../../nbs/21_losses.relations.ipynb #bc620a27
+# %% ../../nbs/21_losses.relations.ipynb #094aba05
 def embedding_pair(
     student_features,    # List of stage features; the last counts
     teacher_features,    # Likewise
@@ -47,12 +48,13 @@ def embedding_pair(
     "The last stages of student and teacher as embeddings"
     if not student_features or not teacher_features:
         raise InputError('this loss compares features and got none; call it with the stage features of student and teacher')
-    s, t = embedding(student_features[-1], prefix_tokens[0]), embedding(teacher_features[-1], prefix_tokens[1]).detach()
-    if len(s) != len(t): raise InputError(f'the student features have batch size {len(s)} and the teacher features {len(t)}; feed both the same batch')
+    s, t = (embedding(f[-1], n) for f, n in zip((student_features, teacher_features), prefix_tokens))
+    if len(s) != len(t):
+        raise InputError(f'the student features have batch size {len(s)} and the teacher features {len(t)}; feed both the same batch')
     dtype = torch.promote_types(s.dtype, t.dtype)
-    return s.to(dtype), t.to(dtype)
+    return s.to(dtype), t.detach().to(dtype)
 
-# %% ../../nbs/21_losses.relations.ipynb #4e07970d
+# %% ../../nbs/21_losses.relations.ipynb #ee6d3e91
 def differences(
     e:torch.Tensor # (B, D) embeddings
 )->tuple[torch.Tensor, torch.Tensor]: # Lengths (B, B) and directions (B, B, D) of e_j - e_i; zeros where two rows are equal
@@ -62,16 +64,16 @@ def differences(
     same = size <= 4*torch.finfo(e.dtype).eps*e.detach().norm(dim=1).max()
     return torch.where(same, 0., size), torch.where(same[..., None], 0., d/torch.where(same, 1., size)[..., None])
 
-# %% ../../nbs/21_losses.relations.ipynb #9c29ac5d
+# %% ../../nbs/21_losses.relations.ipynb #dbb7821a
 def relative_distances(
     size:torch.Tensor # (B, B) lengths
 )->torch.Tensor:      # (B, B), whose mean off the diagonal is 1
-    "Pairwise distances in units of their mean (Park et al. 2019, equations 5 and 6)"
+    "Pairwise distances in units of their mean (Park et al. 2019)"
     B = len(size)
     mean = size.sum()/max(B*(B-1), 1)
     return size/torch.where(mean > 0, mean, 1.)
 
-# %% ../../nbs/21_losses.relations.ipynb #d9ca324d
+# %% ../../nbs/21_losses.relations.ipynb #4d8dd288
 def rkd(
     student_logits,       # Not used
     student_features,     # List of stage features; the last counts
@@ -89,7 +91,7 @@ def rkd(
         return dict(distance=distance*F.smooth_l1_loss(relative_distances(size_s), relative_distances(size_t)),
                     angle=angle*F.smooth_l1_loss(dir_s @ dir_s.mT, dir_t @ dir_t.mT))
 
-# %% ../../nbs/21_losses.relations.ipynb #65b18d30
+# %% ../../nbs/21_losses.relations.ipynb #611ca97a
 def rkd_for(
     student_stages,      # List of `StageInfo`
     teacher_stages,      # List of `StageInfo`
@@ -100,7 +102,7 @@ def rkd_for(
     prefix = student_stages[-1].prefix_tokens, teacher_stages[-1].prefix_tokens
     return functools.partial(rkd, distance=distance, angle=angle, prefix_tokens=prefix)
 
-# %% ../../nbs/21_losses.relations.ipynb #491e1868
+# %% ../../nbs/21_losses.relations.ipynb #7a19bbef
 def neighbour_congruence(
     s:torch.Tensor, # (B, D) embeddings
     t:torch.Tensor  # (B, D)
@@ -109,13 +111,13 @@ def neighbour_congruence(
     delta = (s - t).abs()
     return (delta[:-1]*delta[1:]).sum()/max(len(s) - 1, 1)
 
-# %% ../../nbs/21_losses.relations.ipynb #a31072ab
+# %% ../../nbs/21_losses.relations.ipynb #d9037cf7
 def gaussian_kernel(
     f:torch.Tensor,   # (B, D) embeddings; brought to length 1
     gamma:float=.4,   # Width of the kernel
     order:int=2       # P, the last power of the series
 )->torch.Tensor:      # (B, B)
-    "Taylor series of the Gaussian kernel between unit vectors (Peng et al. 2019, equation 9)"
+    "Taylor series of the Gaussian kernel between unit vectors (Peng et al. 2019)"
     f = F.normalize(f, dim=1)
     dot = f @ f.T
     return math.exp(-2*gamma)*sum((2*gamma)**p/math.factorial(p)*dot**p for p in range(order + 1))
@@ -126,10 +128,18 @@ def kernel_congruence(
     gamma:float=.4,   # Width of the kernel
     order:int=2       # Last power of the series
 )->torch.Tensor:      # Scalar
-    "Mean squared difference of the kernel matrices (Peng et al. 2019, equation 4)"
+    "Mean squared difference of the kernel matrices (Peng et al. 2019)"
     return F.mse_loss(gaussian_kernel(s, gamma, order), gaussian_kernel(t, gamma, order))
 
-# %% ../../nbs/21_losses.relations.ipynb #f2d246cc
+# %% ../../nbs/21_losses.relations.ipynb #39b0cc28
+def feed(
+    module:nn.Module, # A module with parameters
+    x:torch.Tensor    # Its input
+)->torch.Tensor:      # Its output, float32 or float64
+    "Call `module` in the precision of its parameters"
+    return as_float(module(as_float(x).to(next(module.parameters()).dtype)))
+
+# %% ../../nbs/21_losses.relations.ipynb #c94101ad
 class CC(nn.Module):
     "Correlation congruence between linear embeddings of the pooled last stages (Peng et al. 2019)"
     def __init__(self,
@@ -148,5 +158,5 @@ class CC(nn.Module):
             if f: check_feature(f[-1], info, who)
         s, t = embedding_pair(student_features, teacher_features, [o.prefix_tokens for o in self.infos])
         with full_precision(s):
-            s, t = (as_float(layer(x.to(layer.weight.dtype))) for layer, x in ((self.student, s), (self.teacher, t)))
+            s, t = feed(self.student, s), feed(self.teacher, t)
             return self.scale*nonnegative(self.congruence(s, t))
