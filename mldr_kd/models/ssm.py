@@ -7,7 +7,7 @@ __all__ = ['kernels', 'compute_dtype', 'selective_scan_loop', 'chunk_size', 'sca
            'streamed_scan', 'Kernel', 'import_kernel', 'gpu_kernel', 'scan_backend', 'last_backend', 'check_scan',
            'kernel_scan', 'selective_scan', 'causal_conv1d']
 
-# %% ../../nbs/11_models.ssm.ipynb #cb8ede13
+# %% ../../nbs/11_models.ssm.ipynb #1eefd823
 import functools, importlib, importlib.util, warnings
 from typing import NamedTuple
 import torch
@@ -15,12 +15,12 @@ import torch.nn.functional as F
 from torch.autograd import Function
 from ..core import InputError
 
-# %% ../../nbs/11_models.ssm.ipynb #9d76cdd8
+# %% ../../nbs/11_models.ssm.ipynb #7cec377c
 def compute_dtype(*tensors)->torch.dtype:
     "float64 if one of `tensors` is, else float32"
     return torch.float64 if any(t is not None and t.dtype == torch.float64 for t in tensors) else torch.float32
 
-# %% ../../nbs/11_models.ssm.ipynb #a2e5d605
+# %% ../../nbs/11_models.ssm.ipynb #2c79f89e
 def selective_scan_loop(
     u,           # Input (B, D, L)
     delta,       # Length of each step (B, D, L)
@@ -46,7 +46,7 @@ def selective_scan_loop(
     if z is not None: y = y*F.silu(z)
     return y.to(out_dtype)
 
-# %% ../../nbs/11_models.ssm.ipynb #b656ffb7
+# %% ../../nbs/11_models.ssm.ipynb #2870610e
 def chunk_size(
     x, # (B, L, D)
     A  # (N, D)
@@ -56,7 +56,7 @@ def chunk_size(
     rows = max(1, min(x.shape[0], budget//(4*max(1, A.numel()))))
     return rows, max(1, min(x.shape[1], budget//max(1, rows*A.numel())))
 
-# %% ../../nbs/11_models.ssm.ipynb #36c93448
+# %% ../../nbs/11_models.ssm.ipynb #26dd181a
 def _views(work, b, t, A):
     "The buffers in the rows of `work` as tensors (b, t, N, D)"
     return [w[:b*t*A.numel()].view(b, t, *A.shape) for w in work]
@@ -65,7 +65,7 @@ def _pieces(rows, steps, *ts):
     "The row blocks of `ts`; each a list of chunks, a chunk one piece of each tensor"
     return [list(zip(*(t.split(steps, 1) for t in block))) for block in zip(*(t.split(rows) for t in ts))]
 
-# %% ../../nbs/11_models.ssm.ipynb #f5d39632
+# %% ../../nbs/11_models.ssm.ipynb #db8f2ee6
 def scan_forward(
     x,     # Input of each step, delta*u (B, L, D)
     delta, # (B, L, D)
@@ -93,7 +93,7 @@ def scan_forward(
             yc.copy_(torch.bmm(Cc.reshape(b*t, 1, n), states.view(b*t, n, d), out=out[:b*t]).view(b, t, d))
     return y, starts
 
-# %% ../../nbs/11_models.ssm.ipynb #9f4e66f9
+# %% ../../nbs/11_models.ssm.ipynb #fc20241a
 def _chunk_grads(gy, x, delta, A, B, C, h, carry, buffers):
     "Gradients of one chunk by x, delta, A, B, C; `carry` (b, N, D) comes from the steps after it and goes to the ones before"
     decay, states, g, kept = buffers
@@ -114,7 +114,7 @@ def _chunk_grads(gy, x, delta, A, B, C, h, carry, buffers):
     gx = torch.bmm(B.reshape(-1, 1, len(A)), g.view(-1, *A.shape), out=g.new_empty(g.shape[0]*g.shape[1], 1, A.shape[1]))
     return gx.view_as(gdelta), gdelta, gA, torch.mul(g, x, out=tmp).sum(3), gC
 
-# %% ../../nbs/11_models.ssm.ipynb #730a0540
+# %% ../../nbs/11_models.ssm.ipynb #20b36e4f
 def scan_backward(gy, x, delta, A, B, C, starts, rows, steps):
     "Gradients by x, delta, A, B, C from `gy`, the one by y (B, L, D)"
     gx, gdelta, gB, gC = (torch.empty_like(t) for t in (x, delta, B, C))
@@ -129,7 +129,7 @@ def scan_backward(gy, x, delta, A, B, C, starts, rows, steps):
             gA += oA
     return gx, gdelta, gA, gB, gC
 
-# %% ../../nbs/11_models.ssm.ipynb #6e0fe259
+# %% ../../nbs/11_models.ssm.ipynb #50458ba4
 class _ScanGrad(Function):
     "`scan_backward`, refusing to be differentiated"
     @staticmethod
@@ -150,7 +150,7 @@ class StreamedScan(Function):
     @staticmethod
     def backward(ctx, gy): return *_ScanGrad.apply(gy, *ctx.saved_tensors, *ctx.chunk), None, None
 
-# %% ../../nbs/11_models.ssm.ipynb #10222619
+# %% ../../nbs/11_models.ssm.ipynb #e883c74f
 def streamed_scan(
     u, delta, A, B, C, D=None, z=None, delta_bias=None, delta_softplus=False, # As in `selective_scan_loop`
     chunk:tuple|None=None # Rows and time steps of a chunk; None: `chunk_size` chooses
@@ -168,7 +168,7 @@ def streamed_scan(
     if z is not None: y = y*F.silu(z.mT.to(dtype))
     return y.to(out_dtype).mT
 
-# %% ../../nbs/11_models.ssm.ipynb #71280620
+# %% ../../nbs/11_models.ssm.ipynb #4cf32566
 class Kernel(NamedTuple):
     "An optional function, or why there is none"
     fn: object  # The function, or None
@@ -196,7 +196,7 @@ def import_kernel(
     except Exception as e: return _unusable(package, e)
     return Kernel(fn)
 
-# %% ../../nbs/11_models.ssm.ipynb #4acd12cf
+# %% ../../nbs/11_models.ssm.ipynb #ff9a01e7
 def _try_scan(fn, device):
     x, w = torch.zeros(1, 8, 8, device=device), torch.zeros(8, 8, device=device)
     fn(x, x, w, x, x)
@@ -219,7 +219,7 @@ def gpu_kernel(
     except Exception as e: return _unusable(module.split('.')[0], e)
     return kernel
 
-# %% ../../nbs/11_models.ssm.ipynb #381ba528
+# %% ../../nbs/11_models.ssm.ipynb #4967d94f
 _last = {}
 
 def scan_backend(
@@ -238,7 +238,7 @@ def last_backend(
     "Which implementation ran last"
     return _last.get(what)
 
-# %% ../../nbs/11_models.ssm.ipynb #49395789
+# %% ../../nbs/11_models.ssm.ipynb #6284af08
 def check_scan(u, delta, A, B, C, D=None, z=None, delta_bias=None):
     "Refuse tensors whose shapes don't belong together"
     if u.ndim != 3: raise InputError(f'selective_scan got u of shape {tuple(u.shape)}; expected (B, D, L): batch, channels, length')
@@ -255,7 +255,7 @@ def check_scan(u, delta, A, B, C, D=None, z=None, delta_bias=None):
     for name, t in dict(u=u, **{k: v[0] for k,v in expected.items()}).items():
         if t is not None and not t.is_floating_point(): raise InputError(f'selective_scan got {name} of type {t.dtype}; expected real floating point numbers')
 
-# %% ../../nbs/11_models.ssm.ipynb #7e12f169
+# %% ../../nbs/11_models.ssm.ipynb #01dd4fc3
 def kernel_scan(u, delta, A, B, C, D=None, z=None, delta_bias=None, delta_softplus=False):
     "The selective scan by mamba-ssm's kernel"
     dtype, out_dtype = functools.reduce(torch.promote_types, [t.dtype for t in (u, delta, B, C, z) if t is not None]), u.dtype
@@ -264,7 +264,7 @@ def kernel_scan(u, delta, A, B, C, D=None, z=None, delta_bias=None, delta_softpl
     with torch.autocast('cuda', enabled=False):
         return gpu_kernel('scan', str(u.device)).fn(u, delta, A, B, C, D, z, delta_bias, delta_softplus).to(out_dtype)
 
-# %% ../../nbs/11_models.ssm.ipynb #e0b5dea4
+# %% ../../nbs/11_models.ssm.ipynb #32f9e563
 def selective_scan(
     u,           # Input (B, D, L)
     delta,       # Length of each step (B, D, L)
@@ -282,7 +282,7 @@ def selective_scan(
     scan = kernel_scan if _last['scan'] == 'mamba-ssm' else streamed_scan
     return scan(u, delta, A, B, C, D, z, delta_bias, delta_softplus)
 
-# %% ../../nbs/11_models.ssm.ipynb #a7a6c7bb
+# %% ../../nbs/11_models.ssm.ipynb #6a33bda5
 def causal_conv1d(
     x,         # (B, D, L)
     weight,    # One filter per channel (D, W), the last tap is the present
@@ -295,7 +295,7 @@ def causal_conv1d(
     if activation not in (None, 'silu'): raise InputError(f'causal_conv1d got the activation {activation!r}; expected None or "silu"')
     d, w = weight.shape
     _last['conv'] = scan_backend(x, weight, bias, what='conv') if 2 <= w <= 4 else 'pytorch'              # the kernel's limit
-    if _last['conv'] == 'causal-conv1d': return gpu_kernel('conv', str(x.device)).fn(x, weight, bias, activation=activation)
+    if _last['conv'] == 'causal-conv1d': return gpu_kernel('conv', str(x.device)).fn(x.contiguous(), weight, bias, activation=activation)
     weight, bias = weight.to(x.dtype), bias if bias is None else bias.to(x.dtype)
     y = F.conv2d(x.unsqueeze(2), weight[:,None,None], bias, padding=(0, w-1), groups=d).squeeze(2)[..., :x.shape[2]] # conv2d: faster than conv1d
     return F.silu(y) if activation else y
