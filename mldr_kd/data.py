@@ -10,7 +10,7 @@ __all__ = ['Parts', 'Archive', 'CIFAR', 'TINY', 'CIFAR_MD5', 'PICTURES', 'IMAGEN
            'ToClass', 'Erase', 'SeededDL', 'MixupCutmix', 'check_whole', 'check_scale', 'check_stats', 'read_parts',
            'transforms_for', 'crop_for', 'build_dls', 'image_dls']
 
-# %% ../nbs/01_data.ipynb #f532b8b1
+# %% ../nbs/01_data.ipynb #413d5253
 import http.client, os, pickle, random, shutil, tarfile, tempfile, urllib.request, zipfile, zlib
 from collections import Counter, namedtuple
 from concurrent.futures import ThreadPoolExecutor
@@ -19,47 +19,50 @@ from functools import partial
 from pathlib import Path
 import numpy as np, torch
 from PIL import Image, ImageOps
-from fastai.vision.all import (Callback, Categorize, DataLoaders, Datasets, DisplayedTransform, IntToFloatTensor, Normalize, TensorCategory,
-                               TensorImage, TfmdDL, Transform, aug_transforms)
+from fastai.vision.all import (Callback, Categorize, DataLoaders, Datasets, DisplayedTransform, IntToFloatTensor, Normalize,
+                               TensorCategory, TensorImage, TfmdDL, Transform, aug_transforms)
 from timm.data import Mixup, create_transform
 from timm.data.random_erasing import RandomErasing
 from torchvision.datasets.utils import calculate_md5
 from tqdm import tqdm
 from .core import InputError, atomic_write, check_name, pick_device, seeded, write_failure
 
-# %% ../nbs/01_data.ipynb #7bbff0fb
+# %% ../nbs/01_data.ipynb #10c6c3aa
 @dataclass(slots=True, eq=False)
 class Picture:
     "A picture and the name of its class"
     image: object # Path, or uint8 pixels (H, W, 3)
     label: str    # Name of its class
 
-# %% ../nbs/01_data.ipynb #d73a347d
+# %% ../nbs/01_data.ipynb #ef7e2aac
 def to_rgb(im:Image.Image)->Image.Image:
     "`im` upright and in RGB, whatever its mode"
     im = ImageOps.exif_transpose(im)
-    if im.mode[0] == 'I': im = Image.fromarray((np.asarray(im) >> 8).clip(0, 255).astype(np.uint8)) # 16 bits a pixel: the upper 8
+    if im.mode[0] == 'I': im = Image.fromarray((np.asarray(im) >> 8).clip(0, 255).astype(np.uint8)) # of 16 bits the upper 8
     if 'transparency' in im.info: im = im.convert('RGBA')
     return im.convert('RGB')
 
-# %% ../nbs/01_data.ipynb #c932d472
+# %% ../nbs/01_data.ipynb #7fce1e38
 def open_rgb(
     o # Path, `PIL.Image`, uint8 array (H, W) or (H, W, C), or uint8 tensor (C, H, W)
 )->Image.Image:
     "Whatever may stand for a picture, as an RGB `PIL.Image`"
     if isinstance(o, torch.Tensor): o = (o.permute(1, 2, 0) if o.ndim == 3 else o).cpu().numpy()
     if isinstance(o, np.ndarray):
-        if o.dtype != np.uint8: raise InputError(f'a picture given as numbers must hold 0 to 255 as uint8, this one is {o.dtype}; convert it')
+        if o.dtype != np.uint8:
+            raise InputError(f'a picture given as numbers must hold 0 to 255 as uint8, this one is {o.dtype}; '
+                             'convert it')
         return to_rgb(Image.fromarray(o[..., 0] if o.shape[-1] == 1 and o.ndim == 3 else o))
     if isinstance(o, Image.Image): return to_rgb(o)
     try:
         with Image.open(o) as im: return to_rgb(im)
-    except Exception as e: raise InputError(f"the picture {o} can't be read ({type(e).__name__}: {e}); mend or remove it") from e
+    except Exception as e:
+        raise InputError(f"the picture {o} can't be read ({type(e).__name__}: {e}); mend or remove it") from e
 
-# %% ../nbs/01_data.ipynb #c7cd2de8
+# %% ../nbs/01_data.ipynb #ccc6e57d
 Parts = namedtuple('Parts', 'train valid test vocab') # lists of `Picture`; valid or test None: still to be held out
 
-# %% ../nbs/01_data.ipynb #3841e820
+# %% ../nbs/01_data.ipynb #c9eeaee5
 def class_order(
     labels,  # Class of each item
     seed:int,
@@ -67,9 +70,10 @@ def class_order(
 )->dict:     # class -> positions of its members, shuffled
     "The positions of each class's members, in an order drawn from `seed`, the class and `salt` alone"
     names, ids = np.unique(np.asarray(labels), return_inverse=True)
-    return {str(c): np.random.RandomState([seed, i, salt]).permutation(np.flatnonzero(ids == i)) for i, c in enumerate(names)}
+    draw = lambda i: np.random.RandomState([seed, i, salt]).permutation(np.flatnonzero(ids == i))
+    return {str(c): draw(i) for i, c in enumerate(names)}
 
-# %% ../nbs/01_data.ipynb #d8730337
+# %% ../nbs/01_data.ipynb #40395f16
 def hold_out(
     items:list, # `Picture`s
     pct:float,  # Share of each class that is held out: at least one picture, never all of them
@@ -80,7 +84,7 @@ def hold_out(
     held = {i for o in orders.values() for i in o[:min(max(1, round(pct*len(o))), len(o) - 1)]}
     return [o for i, o in enumerate(items) if i not in held], [o for i, o in enumerate(items) if i in held]
 
-# %% ../nbs/01_data.ipynb #79661027
+# %% ../nbs/01_data.ipynb #ba853076
 def few_per_class(
     items:list, # `Picture`s
     n:int,      # How many of each class
@@ -89,10 +93,12 @@ def few_per_class(
     "`n` pictures of each class, drawn by `seed`; those for a smaller `n` are among them"
     orders = class_order([o.label for o in items], seed, salt=1)
     c = min(orders, key=lambda c: len(orders[c]))
-    if n > len(orders[c]): raise InputError(f'per_class={n} is more than the {len(orders[c])} training pictures of class {c!r}; give {len(orders[c])} or less')
+    if n > len(orders[c]):
+        raise InputError(f'per_class={n} is more than the {len(orders[c])} training pictures of class {c!r}; '
+                         f'give {len(orders[c])} or less')
     return [items[i] for i in sorted(i for o in orders.values() for i in o[:n])]
 
-# %% ../nbs/01_data.ipynb #4e5311f3
+# %% ../nbs/01_data.ipynb #7fc4d21c
 def digits_parts()->Parts:
     "scikit-learn's 1797 handwritten digits, brought from 8x8 to 32x32; a fixed fifth of each class is the test part"
     from sklearn.datasets import load_digits
@@ -101,38 +107,44 @@ def digits_parts()->Parts:
     train, test = hold_out([Picture(np.array(o.convert('RGB')), str(y)) for o, y in zip(grey, d.target)], .2, seed=0)
     return Parts(train, None, test, [str(i) for i in range(10)])
 
-# %% ../nbs/01_data.ipynb #06ed5a20
+# %% ../nbs/01_data.ipynb #b1ce1b3c
 Archive = namedtuple('Archive', 'what folder files name url md5')
 
 CIFAR = Archive('CIFAR-100', 'cifar-100-python', ('train', 'test', 'meta'), 'cifar-100-python.tar.gz',
-                'https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz', 'eb9058c3a382ffc7106e4002c42a8d85')  # url and md5 as in torchvision
+                'https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz', 'eb9058c3a382ffc7106e4002c42a8d85')
 TINY = Archive('Tiny-ImageNet', 'tiny-imagenet-200', ('wnids.txt', 'val/val_annotations.txt'), 'tiny-imagenet-200.zip',
-               'http://cs231n.stanford.edu/tiny-imagenet-200.zip', '90528d7ca1a48142e341f4ef8d21d0de') # md5 as in several public loaders
+               'http://cs231n.stanford.edu/tiny-imagenet-200.zip', '90528d7ca1a48142e341f4ef8d21d0de')
 
-# %% ../nbs/01_data.ipynb #0cd8da01
+# %% ../nbs/01_data.ipynb #b8392cdb
 def check_md5(path, md5:str):
     "`path` if its checksum is `md5`, otherwise refuse it"
     found = calculate_md5(path)
-    if found != md5: raise InputError(f'{path} is truncated or altered: its md5 is {found}, the published one {md5}; remove it and fetch it anew')
+    if found != md5:
+        raise InputError(f'{path} is truncated or altered: its md5 is {found}, the published one {md5}; '
+                         'remove it and fetch it anew')
     return path
 
-# %% ../nbs/01_data.ipynb #b43eb875
+# %% ../nbs/01_data.ipynb #941bcd1b
 def fetch(a:Archive, into:Path)->Path:
     "Download archive `a` into the folder `into`, whole and with the right checksum, or refuse"
     try:
         with urllib.request.urlopen(a.url, timeout=30) as r:
             into.mkdir(parents=True, exist_ok=True)
             with atomic_write(into/a.name) as tmp:
-                with open(tmp, 'wb') as f, tqdm.wrapattr(f, 'write', total=int(r.headers.get('Content-Length') or 0) or None, desc=a.name, delay=1) as out:
+                size = int(r.headers.get('Content-Length') or 0) or None
+                with open(tmp, 'wb') as f, tqdm.wrapattr(f, 'write', total=size, desc=a.name, delay=1) as out:
                     shutil.copyfileobj(r, out, 1 << 20)
                 found = calculate_md5(tmp)
-                if found != a.md5: raise InputError(f'{a.url} arrived truncated or altered: its md5 is {found}, the published one {a.md5}; try again')
+                if found != a.md5:
+                    raise InputError(f'{a.url} arrived truncated or altered: its md5 is {found}, '
+                                     f'the published one {a.md5}; try again')
     except (OSError, http.client.HTTPException) as e:
         if write_failure(e): raise
-        raise InputError(f'{a.what} could not be downloaded from {a.url} ({e}); connect to the network, or give a path that holds {a.folder} or {a.name}') from e
+        raise InputError(f'{a.what} could not be downloaded from {a.url} ({e}); connect to the network, '
+                         f'or give a path that holds {a.folder} or {a.name}') from e
     return into/a.name
 
-# %% ../nbs/01_data.ipynb #554c243f
+# %% ../nbs/01_data.ipynb #0192113c
 def unpack(archive, a:Archive, into:Path)->Path:
     "Unpack `archive` beside `into`, then rename the folder that it holds to `into`"
     with tempfile.TemporaryDirectory(dir=into.parent, prefix=f'.{into.name}.') as tmp:
@@ -140,53 +152,65 @@ def unpack(archive, a:Archive, into:Path)->Path:
             if zipfile.is_zipfile(archive):
                 with zipfile.ZipFile(archive) as z:
                     bad = [o for o in z.namelist() if Path(o).is_absolute() or '..' in Path(o).parts]
-                    if bad: raise InputError(f'{archive} is refused: its member {bad[0]!r} would be written outside the folder')
+                    if bad:
+                        raise InputError(f'{archive} is refused: its member {bad[0]!r} would be written outside the '
+                                         'folder')
                     z.extractall(tmp)
             else:
                 with tarfile.open(archive) as t: t.extractall(tmp, filter='data')
         except tarfile.FilterError as e: raise InputError(f'{archive} is refused: {e}') from e
-        except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error) as e: raise InputError(f'{archive} is not a whole archive ({e}); fetch it anew') from e
-        if not (Path(tmp)/a.folder).is_dir(): raise InputError(f'{archive} does not hold the folder {a.folder}; it is another archive')
+        except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error) as e:
+            raise InputError(f'{archive} is not a whole archive ({e}); fetch it anew') from e
+        if not (Path(tmp)/a.folder).is_dir():
+            raise InputError(f'{archive} does not hold the folder {a.folder}; it is another archive')
         (Path(tmp)/a.folder).rename(into)
     return into
 
-# %% ../nbs/01_data.ipynb #35ea17ff
+# %% ../nbs/01_data.ipynb #a21a88cb
 def data_home()->Path:
     "Where downloads go when no path is given: `$MLDR_KD_DATA`, else `~/.cache/mldr_kd`"
     return Path(os.environ.get('MLDR_KD_DATA', '~/.cache/mldr_kd')).expanduser()
 
-# %% ../nbs/01_data.ipynb #1404fbbe
+# %% ../nbs/01_data.ipynb #191b7e23
 def locate(
     a:Archive,         # What to look for
-    path=None,         # The folder itself, its parent, a folder with the archive in it, or the archive; None: `data_home()`
+    path=None,         # The folder, its parent, a folder with the archive in it, or the archive; None: `data_home()`
     download:bool=True # Fetch it if it isn't there
 )->Path:               # The folder with the data set's files
     "Find a published data set at `path`; unpack or download it there if need be"
     path = Path(path).expanduser() if path is not None else data_home()
-    for o in (path, path/a.folder):
-        there = [(o/f).is_file() for f in a.files]
-        if all(there): return o
-        if any(there): raise InputError(f'{o} holds {a.what} only in part: {a.files[there.index(False)]} is missing; remove the folder, and it is made anew')
-    archive = path if path.is_file() else path/a.name
-    home, beside = archive.parent, archive.parent/f'.{a.folder}.download'
     try:
+        for o in (path, path/a.folder):
+            there = [(o/f).is_file() for f in a.files]
+            if all(there): return o
+            if any(there):
+                raise InputError(f'{o} holds {a.what} only in part: {a.files[there.index(False)]} is missing; '
+                                 'remove the folder, and it is made anew')
+        archive = path if path.is_file() else path/a.name
+        home, beside = archive.parent, archive.parent/f'.{a.folder}.download'
         if archive.is_file(): return unpack(check_md5(archive, a.md5), a, home/a.folder)
-        if not download: raise InputError(f'{path} holds neither {a.folder} nor {a.name}; give the path of {a.what}, or allow its download')
+        if not download:
+            raise InputError(f'{path} holds neither {a.folder} nor {a.name}; give the path of {a.what}, '
+                             'or allow its download')
         try: return unpack(fetch(a, beside), a, home/a.folder)
         finally: shutil.rmtree(beside, ignore_errors=True)
-    except OSError as e: raise InputError(f'{a.what} could not be written to {home}: {write_failure(e) or e}') from e
+    except OSError as e:
+        raise InputError(f'{a.what} could not be read from or written to {path}: {write_failure(e) or e}') from e
 
-# %% ../nbs/01_data.ipynb #5553c9d2
+# %% ../nbs/01_data.ipynb #c6b86ab5
 class ArrayUnpickler(pickle.Unpickler):
     "Reads NumPy arrays, lists, dicts, bytes, text and numbers; whatever else a pickle asks for is refused"
     def find_class(self, module, name):
-        if (module, name) in (('numpy', 'ndarray'), ('numpy', 'dtype')): return getattr(np, name)
-        if name == '_reconstruct' and module in ('numpy.core.multiarray', 'numpy._core.multiarray'): return np.empty(0).__reduce__()[0]
-        if (module, name) == ('_codecs', 'encode'): return lambda s, encoding: s.encode(encoding) # how protocol 2 writes bytes
-        raise InputError(f'a pickle that asks for {module}.{name} is refused: only arrays, lists, dicts, text and numbers are read')
+        what = f'{module}.{name}'.replace('._core.', '.core.') # NumPy 2 renamed it
+        if what in ('numpy.ndarray', 'numpy.dtype'): return getattr(np, name)
+        if what == 'numpy.core.multiarray._reconstruct': return np.empty(0).__reduce__()[0]
+        if what == '_codecs.encode': return lambda s, encoding: s.encode(encoding) # how protocol 2 writes bytes
+        raise InputError(f'a pickle that asks for {module}.{name} is refused: only arrays, lists, dicts, '
+                         'text and numbers are read')
 
-# %% ../nbs/01_data.ipynb #cc3f25c5
-CIFAR_MD5 = dict(train='16019d7e3df5f24257cddd939b257f8d', test='f0ef6b0ae62326f3e7ffdfab6717acfc', meta='7973b15100ade9c7d40fb424638fde48')
+# %% ../nbs/01_data.ipynb #d8cb8710
+CIFAR_MD5 = dict(train='16019d7e3df5f24257cddd939b257f8d', test='f0ef6b0ae62326f3e7ffdfab6717acfc',
+                 meta='7973b15100ade9c7d40fb424638fde48')
 
 def cifar100_parts(
     path=None,          # See `locate`
@@ -201,87 +225,97 @@ def cifar100_parts(
     vocab = read('meta')['fine_label_names']
     def pictures(name):
         d = read(name)
-        x = np.ascontiguousarray(d['data'].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)) # rows of 3072, channel by channel
+        x = np.ascontiguousarray(d['data'].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)) # a row: red, green, blue
         return [Picture(o, vocab[y]) for o, y in zip(x, d['fine_labels'])]
     return Parts(pictures('train'), None, pictures('test'), vocab)
 
-# %% ../nbs/01_data.ipynb #e3d0ac55
+# %% ../nbs/01_data.ipynb #902eadd9
 def tiny_vocab(folder:Path)->dict:
     "WordNet id -> a name that can be read, in the order of wnids.txt"
-    wnids = (folder/'wnids.txt').read_text().split()
-    words = {}
-    if (folder/'words.txt').is_file(): words = dict(o.split('\t', 1) for o in (folder/'words.txt').read_text(encoding='utf-8').splitlines() if '\t' in o)
+    wnids, words = (folder/'wnids.txt').read_text().split(), {}
+    if (folder/'words.txt').is_file():
+        lines = (folder/'words.txt').read_text(encoding='utf-8').splitlines()
+        words = dict(o.split('\t', 1) for o in lines if '\t' in o)
     names = {o: words.get(o, o).split(',')[0].strip() for o in wnids}
     twice = Counter(names.values())
     return {k: v if twice[v] == 1 else f'{v} ({k})' for k, v in names.items()}
 
-# %% ../nbs/01_data.ipynb #f5b0ab88
-PICTURES = {e for e, f in Image.registered_extensions().items() if f in Image.OPEN} # .jpg, .png, .webp, ...: all that Pillow reads
+# %% ../nbs/01_data.ipynb #3fd88ec9
+PICTURES = {e for e, f in Image.registered_extensions().items() if f in Image.OPEN} # .jpg, .png: all that Pillow reads
 
 def is_picture(path)->bool:
     "Does the name look like a picture that Pillow reads?"
     return Path(path).suffix.lower() in PICTURES and not Path(path).name.startswith('.')
 
-# %% ../nbs/01_data.ipynb #ea1a5be3
+# %% ../nbs/01_data.ipynb #4e671bba
 def tiny_parts(
     path=None,          # See `locate`
     download:bool=True, # Fetch it if `path` lacks it
     archive=TINY        # For tests: another archive of that layout
 )->Parts:
-    "Tiny-ImageNet as published: 64x64, the class is the grandparent folder; its labelled validation part is the test part"
+    "Tiny-ImageNet as published: the class is the grandparent folder; the published validation part is the test part"
     folder = locate(archive, path, download)
     names = tiny_vocab(folder)
     def name(wnid, where):
-        if wnid not in names: raise InputError(f'{where} names the class {wnid!r}, which {folder/"wnids.txt"} does not list; the copy is not as published')
+        if wnid not in names:
+            raise InputError(f'{where} names the class {wnid!r}, which {folder/"wnids.txt"} does not list; '
+                             'the copy is not as published')
         return names[wnid]
-    train = [Picture(o, name(o.parent.parent.name, o)) for o in sorted((folder/'train').glob('*/images/*')) if is_picture(o)]
+    files = sorted(o for o in (folder/'train').glob('*/images/*') if is_picture(o))
+    train = [Picture(o, name(o.parent.parent.name, o)) for o in files]
     notes = folder/'val'/'val_annotations.txt'
     rows = [o.split('\t') for o in notes.read_text().splitlines() if o.strip()]
     test = [Picture(folder/'val'/'images'/o[0], name(o[1], notes)) for o in rows if len(o) > 1]
     if not test: raise InputError(f'{notes} lists no pictures; the copy is not as published')
     return Parts(train, None, test, list(names.values()))
 
-# %% ../nbs/01_data.ipynb #c7fffd95
+# %% ../nbs/01_data.ipynb #a84a2767
 def class_pictures(root:Path)->dict:
     "class -> its pictures, for a folder with one folder a class"
     classes = sorted(o for o in root.iterdir() if o.is_dir() and not o.name.startswith('.'))
     if not classes: raise InputError(f'{root} holds no class folders; expected {root}/<class>/<pictures>')
-    found = {c.name: [Picture(Path(d)/f, c.name) for d, sub, fs in os.walk(c, followlinks=True) for f in fs if is_picture(f)] for c in classes}
-    for v in found.values(): v.sort(key=lambda o: str(o.image))
+    def below(c): return sorted(Path(d)/f for d, _, fs in os.walk(c, followlinks=True) for f in fs if is_picture(f))
+    found = {c.name: [Picture(o, c.name) for o in below(c)] for c in classes}
     empty = [k for k, v in found.items() if not v]
     if empty: raise InputError(f'the class folder {root/empty[0]} holds no pictures; fill or remove it')
     return found
 
-# %% ../nbs/01_data.ipynb #1213a4e6
+# %% ../nbs/01_data.ipynb #c047681f
 def folder_parts(
     path # path/<class>/..., or path/train/<class>/... with optional valid and test beside it
 )->Parts:
     "The user's own pictures"
-    if path is None: raise InputError("the data set 'folder' needs a path: the folder that holds one folder of pictures for each class")
+    if path is None:
+        raise InputError("the data set 'folder' needs a path: "
+                         "the folder that holds one folder of pictures for each class")
     path = Path(path).expanduser()
-    if not path.is_dir(): raise InputError(f'there is no folder {path}; give the folder that holds one folder of pictures for each class')
-    split = (path/'train').is_dir() and any(o.is_dir() for o in (path/'train').iterdir()) # else "train" is a class, beside "bus"
+    if not path.is_dir():
+        raise InputError(f'there is no folder {path}; give the folder that holds one folder of pictures for each class')
+    split = (path/'train').is_dir() and any(o.is_dir() for o in (path/'train').iterdir()) # or is "train" a class?
     train = class_pictures(path/'train' if split else path)
-    if len(train) == 1: raise InputError(f'{path} holds one class only, {list(train)[0]!r}; a classifier needs two or more')
+    if len(train) == 1:
+        raise InputError(f'{path} holds one class only, {list(train)[0]!r}; a classifier needs two or more')
     def part(*names):
         root = next((path/o for o in names if split and (path/o).is_dir()), None)
         if root is None: return None
         found = class_pictures(root)
         unknown = [o for o in found if o not in train]
-        if unknown: raise InputError(f'{root} holds the class {unknown[0]!r}, which {path/"train"} does not; the classes there are {", ".join(list(train)[:5])}')
+        if unknown:
+            raise InputError(f'{root} holds the class {unknown[0]!r}, which {path/"train"} does not; '
+                             f'the classes there are {", ".join(list(train)[:5])}')
         return sum(found.values(), [])
     return Parts(sum(train.values(), []), part('valid', 'val'), part('test'), list(train))
 
-# %% ../nbs/01_data.ipynb #f81920e4
+# %% ../nbs/01_data.ipynb #9d9d6ed0
 def fault(path)->str|None:
     "Why the picture can't be read, or None"
     try:
         with Image.open(path) as im:
             im.draft('RGB', (32, 32)) # JPEG only: decodes at down to 1/8 of its size
-            im.load()
+            to_rgb(im)
     except Exception as e: return f'{type(e).__name__}: {e}'
 
-# %% ../nbs/01_data.ipynb #979185fd
+# %% ../nbs/01_data.ipynb #8c00d3a1
 def readable(
     items:list,     # `Picture`s, of which those with a path are looked at
     skip:bool=False # Leave unreadable ones out instead of refusing them
@@ -289,14 +323,17 @@ def readable(
     "`items` without unreadable files, or `InputError` that names one"
     paths = [o.image for o in items if isinstance(o.image, Path)]
     with ThreadPoolExecutor(min(16, 2*(os.cpu_count() or 1))) as ex:
-        faults = {p: f for p, f in zip(paths, tqdm(ex.map(fault, paths, chunksize=64), total=len(paths), desc='checking pictures', delay=2)) if f}
+        found = tqdm(ex.map(fault, paths), total=len(paths), desc='checking pictures', delay=2)
+        faults = {p: f for p, f in zip(paths, found) if f}
     if not faults: return items
     p, why = next(iter(faults.items()))
-    if not skip: raise InputError(f"{len(faults)} of {len(paths)} pictures can't be read, the first is {p} ({why}); mend or remove them, or have them left out with skip_unreadable")
+    if not skip:
+        raise InputError(f"{len(faults)} of {len(paths)} pictures can't be read, the first is {p} ({why}); "
+                         "mend or remove them, or have them left out with skip_unreadable")
     print(f'left out {len(faults)} of {len(paths)} pictures that can\'t be read, the first is {p}')
     return [o for o in items if o.image not in faults]
 
-# %% ../nbs/01_data.ipynb #fcebcdf8
+# %% ../nbs/01_data.ipynb #670c9c3b
 def train_transform(
     size:int,               # Side of the picture that comes out, pixels
     augment:str='conv',     # 'conv' or 'tokens'
@@ -305,38 +342,42 @@ def train_transform(
     mean=(.485, .456, .406) # Fills what RandAugment's shifts uncover
 ):
     "timm's training transform under the protocol: `PIL.Image` -> uint8 tensor (3, size, size)"
-    extra = dict(auto_augment='rand-m9-mstd0.5-inc1', color_jitter=.4) if augment == 'tokens' else dict(color_jitter=None)
-    t = create_transform(size, is_training=True, scale=scale, hflip=flip/2, interpolation='random', mean=mean, normalize=False, **extra)
+    more = dict(auto_augment='rand-m9-mstd0.5-inc1', color_jitter=.4) if augment == 'tokens' else dict(color_jitter=None)
+    t = create_transform(size, is_training=True, scale=scale, hflip=flip/2, interpolation='random', mean=mean,
+                         normalize=False, **more)
     for op in (o for f in t.transforms for o in getattr(f, 'ops', ())):
-        if op.name == 'PosterizeIncreasing': op.magnitude_max = 9.99 # at 10 it would keep 0 bits, a black picture, which Pillow 13 refuses
+        if op.name == 'PosterizeIncreasing': op.magnitude_max = 9.99 # at 10: 0 bits, which Pillow 13 refuses
     return t
 
-# %% ../nbs/01_data.ipynb #4fac0fcc
+# %% ../nbs/01_data.ipynb #9a49817f
 def eval_transform(size:int, crop_pct:float=.875):
     "timm's evaluation transform: the shorter side to `size/crop_pct`, then the middle; -> uint8 tensor (3, size, size)"
     return create_transform(size, crop_pct=crop_pct, interpolation='bicubic', normalize=False)
 
-# %% ../nbs/01_data.ipynb #0e08f2ea
+# %% ../nbs/01_data.ipynb #46c91129
 class ToImage(Transform):
     "A `Picture`, or a bare picture -> uint8 `TensorImage` (3, size, size), augmented in the training part only"
     input_types = (Picture, str, Path, Image.Image, np.ndarray, torch.Tensor)
-    def __init__(self, size, train=None, crop_pct=.875): self.size, self.train, self.valid, self.whole = size, train, eval_transform(size, crop_pct), crop_pct == 1
+    def __init__(self, size, train=None, crop_pct=.875):
+        self.size, self.train, self.valid, self.whole = size, train, eval_transform(size, crop_pct), crop_pct == 1
 
     def __call__(self, o, split_idx=None):
         o, tfm = getattr(o, 'image', o), self.train if split_idx == 0 and self.train else self.valid
         if tfm is self.valid and self.whole and isinstance(o, np.ndarray) and o.shape == (self.size, self.size, 3):
-            return TensorImage(torch.from_numpy(o).permute(2, 0, 1).contiguous()) # the transform would change nothing: no need for PIL
+            return TensorImage(torch.from_numpy(o).permute(2, 0, 1).contiguous()) # nothing to change: no need for PIL
         return TensorImage(tfm(open_rgb(o)))
 
-# %% ../nbs/01_data.ipynb #5080912e
+# %% ../nbs/01_data.ipynb #7fc03fba
 class ToClass(Categorize):
     "A `Picture`, or the name of a class -> its number"
     def __call__(self, o, split_idx=None):
         o = getattr(o, 'label', o)
-        if o not in self.vocab.o2i: raise InputError(f'{str(o)!r} is no class of this data set; its classes are {", ".join(self.vocab[:5])}{", ..." if len(self.vocab) > 5 else ""}')
+        if o not in self.vocab.o2i:
+            raise InputError(f'{str(o)!r} is no class of this data set; '
+                             f'its classes are {", ".join(self.vocab[:5])}{", ..." if len(self.vocab) > 5 else ""}')
         return TensorCategory(self.vocab.o2i[o])
 
-# %% ../nbs/01_data.ipynb #0b176218
+# %% ../nbs/01_data.ipynb #76d9efd3
 class Erase(DisplayedTransform):
     "timm's random erasing (arXiv 1708.04896), a noisy rectangle in a share `p` of the training pictures"
     order, split_idx = 100, 0 # after Normalize; training only
@@ -345,7 +386,7 @@ class Erase(DisplayedTransform):
         self.erase(x.as_subclass(torch.Tensor))
         return x
 
-# %% ../nbs/01_data.ipynb #ec94c740
+# %% ../nbs/01_data.ipynb #e6bd0fcf
 class SeededDL(TfmdDL):
     "A loader whose order and augmentation follow from `seed` and `epoch` alone, for any number of workers"
     def __init__(self, dataset, seed:int=42, **kwargs):
@@ -378,7 +419,7 @@ class SeededDL(TfmdDL):
         try: return super().one_batch()
         finally: self.epoch = epoch
 
-# %% ../nbs/01_data.ipynb #c7e3d6e7
+# %% ../nbs/01_data.ipynb #760fb23d
 class MixupCutmix(Callback):
     "timm's mixup (arXiv 1710.09412) and cutmix (arXiv 1905.04899) on training batches; labels become soft, (B, C)"
     run_valid, order = False, -5 # ahead of whatever looks at the batch
@@ -388,7 +429,9 @@ class MixupCutmix(Callback):
         prob:float=1.,       # Share of the batches that are mixed
         switch_prob:float=.5 # Share of cutmix among them
     ):
-        if not (mixup >= 0 and cutmix >= 0 and mixup + cutmix > 0): raise InputError(f'mixup={mixup} and cutmix={cutmix} mix nothing; give alphas of 0 or more, one of them above 0')
+        if not (mixup >= 0 and cutmix >= 0 and mixup + cutmix > 0):
+            raise InputError(f'mixup={mixup} and cutmix={cutmix} mix nothing; give alphas of 0 or more, '
+                             'one of them above 0')
         self.args = dict(mixup_alpha=mixup, cutmix_alpha=cutmix, prob=prob, switch_prob=switch_prob)
 
     def before_fit(self): self.mix = Mixup(**self.args, label_smoothing=0., num_classes=self.dls.c)
@@ -402,7 +445,7 @@ class MixupCutmix(Callback):
 
     def after_backward(self): self.learn.yb = self.hard # metrics of the training part want class numbers
 
-# %% ../nbs/01_data.ipynb #82cb0f91
+# %% ../nbs/01_data.ipynb #a6bf5506
 IMAGENET_STATS = (.485, .456, .406), (.229, .224, .225)
 DATASETS = dict(
     digits        = dict(size=32,  stats=((.3084,)*3, (.3487,)*3),                      scale=(.6, 1.),  flip=False),
@@ -410,19 +453,22 @@ DATASETS = dict(
     tiny_imagenet = dict(size=64,  stats=IMAGENET_STATS,                                 scale=(.08, 1.), flip=True),
     folder        = dict(size=224, stats=IMAGENET_STATS,                                 scale=(.08, 1.), flip=True))
 
-# %% ../nbs/01_data.ipynb #2d35262a
+# %% ../nbs/01_data.ipynb #24dc2bd3
 def check_whole(what:str, v, low:int, high:int=None)->int:
     "`v` if it is a whole number from `low` to `high`"
-    if isinstance(v, (int, np.integer)) and not isinstance(v, bool) and low <= v and (high is None or v <= high): return int(v)
-    raise InputError(f"{what}={v!r} is out of range; give a whole number {f'of {low} or more' if high is None else f'from {low} to {high}'}")
+    whole = isinstance(v, (int, np.integer)) and not isinstance(v, bool)
+    if whole and low <= v and (high is None or v <= high): return int(v)
+    raise InputError(f"{what}={v!r} is out of range; give a whole number "
+                     f"{f'of {low} or more' if high is None else f'from {low} to {high}'}")
 
-# %% ../nbs/01_data.ipynb #b197e3d0
+# %% ../nbs/01_data.ipynb #da7a149f
 def check_scale(v)->tuple:
     "`v` as the least and the greatest share of the area"
     try: low, high = map(float, v)
     except (TypeError, ValueError): low = high = 0
     if 0 < low <= high <= 1: return low, high
-    raise InputError(f'scale={v!r} is out of range; give the least and the greatest share of the area that a crop takes, above 0 and up to 1')
+    raise InputError(f'scale={v!r} is out of range; give the least and the greatest share of the area that a crop '
+                     'takes, above 0 and up to 1')
 
 def check_stats(v)->tuple:
     "`v` as (mean, std), three numbers each, std above 0"
@@ -431,9 +477,10 @@ def check_stats(v)->tuple:
     if len(mean) == len(std) == 3 and min(std) > 0: return mean, std
     raise InputError(f"stats={v!r} can't normalise; give (mean, std) of three numbers each, the latter above 0")
 
-# %% ../nbs/01_data.ipynb #6d50c949
+# %% ../nbs/01_data.ipynb #cb70977b
 def read_parts(
-    name:str, path=None, download:bool=True, verify:bool=True, skip_unreadable:bool=False, valid_pct:float=.1, per_class:int=None, seed:int=42 # As in `image_dls`
+    name:str, path=None, download:bool=True, verify:bool=True, skip_unreadable:bool=False, # All as in `image_dls`
+    valid_pct:float=.1, per_class:int=None, seed:int=42
 )->Parts:
     "A data set by name, with all three parts"
     if name == 'digits': p = digits_parts()
@@ -441,26 +488,32 @@ def read_parts(
     elif name == 'tiny_imagenet': p = tiny_parts(path, download)
     else: p = folder_parts(path)
     if verify or skip_unreadable: p = Parts(*(o and readable(o, skip_unreadable) for o in p[:3]), p.vocab)
-    train, test = (p.train, p.test) if p.test is not None else hold_out(p.train, valid_pct, seed=0) # the same test part for every seed
-    train, valid = (train, p.valid) if p.valid is not None else hold_out(train, valid_pct, seed)
-    lacking = set(p.vocab) - {o.label for o in train}
-    if lacking: raise InputError(f'the class {min(lacking)!r} has no training picture that can be used; add some, or remove the class')
-    if not valid or not test: raise InputError(f'{len(train)} training pictures are too few to hold some out for validation and test; add some')
+    train, valid, test, vocab = p
+    if test is None: train, test = hold_out(train, valid_pct, seed=0) # the same test part for every seed
+    if valid is None: train, valid = hold_out(train, valid_pct, seed)
+    lacking = set(vocab) - {o.label for o in train}
+    if lacking:
+        raise InputError(f'the class {min(lacking)!r} has no training picture that can be used; add some, '
+                         'or remove the class')
+    if not valid or not test:
+        raise InputError(f'{len(train)} training pictures are too few to hold some out for validation and test; '
+                         'add some')
     if per_class is not None: train = few_per_class(train, per_class, seed)
-    return Parts(train, valid, test, p.vocab)
+    return Parts(train, valid, test, vocab)
 
-# %% ../nbs/01_data.ipynb #05639014
+# %% ../nbs/01_data.ipynb #165a3036
 def transforms_for(name:str, size:int, augment:str, scale, stats)->tuple:
     "(timm's transform for one training picture or None, fastai's transforms for a batch)"
     gentle = name == 'digits' and augment == 'conv' and scale is None
-    scale = check_scale(scale or DATASETS[name]['scale'])
-    one = None if augment == 'none' or gentle else train_transform(size, augment, scale, DATASETS[name]['flip'], stats[0])
+    scale = check_scale(DATASETS[name]['scale'] if scale is None else scale)
+    flip, plain = DATASETS[name]['flip'], augment == 'none' or gentle
+    one = None if plain else train_transform(size, augment, scale, flip, mean=stats[0])
     batch = [IntToFloatTensor(), Normalize.from_stats(*stats, cuda=False)]
-    if gentle: batch += aug_transforms(do_flip=False, max_rotate=10., max_zoom=1.1, max_warp=0., max_lighting=0., pad_mode='zeros')
+    if gentle: batch += aug_transforms(do_flip=False, max_rotate=10., max_warp=0., max_lighting=0., pad_mode='zeros')
     if augment == 'tokens': batch.append(Erase())
     return one, batch
 
-# %% ../nbs/01_data.ipynb #a29456a7
+# %% ../nbs/01_data.ipynb #9ca910f4
 def crop_for(name:str, size:int)->float:
     "The protocol's 0.875, or 1 where pictures have the size that is asked for (and for digits, which fill their frame)"
     return 1 if name == 'digits' or (name != 'folder' and size == DATASETS[name]['size']) else .875
@@ -468,16 +521,18 @@ def crop_for(name:str, size:int)->float:
 def build_dls(p:Parts, to_image, batch_tfms, bs, seed, num_workers, device)->DataLoaders:
     "`DataLoaders` over the three lists of `Picture` in `p`"
     cuts = np.cumsum([0] + [len(o) for o in p[:3]])
-    dsets = Datasets(p.train + p.valid + p.test, [[to_image], [ToClass(p.vocab, sort=False)]], splits=[range(a, b) for a, b in zip(cuts, cuts[1:])])
-    dls = dsets.dataloaders(bs=bs, dl_type=partial(SeededDL, seed=seed), after_batch=batch_tfms, num_workers=num_workers, device=device)
+    splits = [range(a, b) for a, b in zip(cuts, cuts[1:])]
+    dsets = Datasets(p.train + p.valid + p.test, [[to_image], [ToClass(p.vocab, sort=False)]], splits=splits)
+    dls = dsets.dataloaders(bs=bs, dl_type=partial(SeededDL, seed=seed), after_batch=batch_tfms, num_workers=num_workers,
+                            device=device)
     dls.n_classes, dls.c, dls.vocab = len(p.vocab), len(p.vocab), list(p.vocab)
     return dls
 
-# %% ../nbs/01_data.ipynb #85751f4e
+# %% ../nbs/01_data.ipynb #bdf12b99
 def image_dls(
     name:str,                   # 'digits', 'cifar100', 'tiny_imagenet' or 'folder'
     path=None,                  # Where the files are, or shall be downloaded to; None: `data_home()`
-    size:int=None,              # Side of the pictures in pixels; None: 32 for digits and CIFAR-100, 64 for Tiny-ImageNet, 224 for a folder
+    size:int=None,              # Side in pixels; None: 32 for digits and CIFAR-100, 64 for Tiny-ImageNet, 224 for a folder
     bs:int=128,                 # Batch size
     seed:int=42,                # Of the split, the few labels, the order and the augmentation
     valid_pct:float=.1,         # Share of each training class that is held out for validation
@@ -490,17 +545,21 @@ def image_dls(
     verify:bool=True,           # Decode every file once, ahead of training
     skip_unreadable:bool=False, # Leave unreadable files out, with a count, instead of refusing them
     device=None                 # None: cuda, mps or cpu, the first there is
-)->DataLoaders:                 # `loaders` [train, valid, test]; `n_classes`, `vocab`, `c`, `size`, `stats`, `name`, `augment`
+)->DataLoaders:                 # loaders [train, valid, test]; n_classes, vocab, c, size, stats, name, augment
     "A data set by name, as training, validation and test loaders"
     check_name(name, DATASETS, 'data set'); check_name(augment, ('conv', 'tokens', 'none'), 'augmentation')
-    size, bs, seed = check_whole('size', DATASETS[name]['size'] if size is None else size, 8), check_whole('bs', bs, 1), check_whole('seed', seed, 0, 2**32 - 1)
-    if not (isinstance(valid_pct, (int, float)) and 0 < valid_pct < 1): raise InputError(f'valid_pct={valid_pct!r} is out of range; give a share between 0 and 1, such as 0.1')
+    size, bs = check_whole('size', DATASETS[name]['size'] if size is None else size, 8), check_whole('bs', bs, 1)
+    seed = check_whole('seed', seed, 0, 2**32 - 1)
+    if not (isinstance(valid_pct, (float, np.floating)) and 0 < valid_pct < 1):
+        raise InputError(f'valid_pct={valid_pct!r} is out of range; give a share between 0 and 1, such as 0.1')
     if per_class is not None: check_whole('per_class', per_class, 1)
-    stats, device = check_stats(stats or DATASETS[name]['stats']), pick_device(device)
-    num_workers = check_whole('num_workers', num_workers, 0) if num_workers is not None else 0 if device.type == 'cpu' else min(8, os.cpu_count() or 1)
+    stats, device = check_stats(DATASETS[name]['stats'] if stats is None else stats), pick_device(device)
+    if num_workers is None: num_workers = 0 if device.type == 'cpu' else min(8, os.cpu_count() or 1)
+    check_whole('num_workers', num_workers, 0)
     one, batch = transforms_for(name, size, augment, scale, stats)
     p = read_parts(name, path, download, verify, skip_unreadable, valid_pct, per_class, seed)
-    if bs > len(p.train): raise InputError(f'bs={bs} is more than the {len(p.train)} training pictures; give {len(p.train)} or less')
+    if bs > len(p.train):
+        raise InputError(f'bs={bs} is more than the {len(p.train)} training pictures; give {len(p.train)} or less')
     dls = build_dls(p, ToImage(size, one, crop_for(name, size)), batch, bs, seed, num_workers, device)
     dls.name, dls.size, dls.stats, dls.augment = name, size, stats, augment
     return dls
