@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LEVELS', 'task_loss', 'MLDR', 'check_logits', 'MLDRLoss']
 
-# %% ../nbs/32_mldr.ipynb #7802e30f
+# %% ../nbs/32_mldr.ipynb #f87a890c
 from typing import NamedTuple
 import torch
 import torch.nn.functional as F
@@ -14,10 +14,10 @@ from fastcore.basics import patch
 from .core import InputError, check_name
 from .models.stages import StageInfo
 from .losses.logits import as_float, soft_labels
-from .dfra import DFRA, TERMS, dfra
+from .dfra import METHODS, TERMS, dfra
 from .msdf import MSDF, Fused
 
-# %% ../nbs/32_mldr.ipynb #c0d8f209
+# %% ../nbs/32_mldr.ipynb #847ee7ed
 def task_loss(
     logits:Tensor,           # The student's (B, C)
     labels:Tensor,           # (B,) class numbers, or (B, C) distributions
@@ -27,7 +27,7 @@ def task_loss(
     logits = as_float(logits)
     return F.cross_entropy(logits, soft_labels(labels, logits.shape[1]).to(logits.dtype), label_smoothing=label_smoothing if labels.ndim == 1 else 0.)
 
-# %% ../nbs/32_mldr.ipynb #6596c7a3
+# %% ../nbs/32_mldr.ipynb #fa842a0a
 class MLDR(NamedTuple):
     "The objective, its parts (scalars), and MSDF's answers; what an ablation leaves out is a zero, or None"
     total:Tensor
@@ -41,7 +41,7 @@ class MLDR(NamedTuple):
 
 LEVELS = ('logit', 'stage', 'fused')
 
-# %% ../nbs/32_mldr.ipynb #98e09d46
+# %% ../nbs/32_mldr.ipynb #0c175bdd
 def check_logits(
     student:Tensor,  # (B, C)
     teacher:Tensor,  # (B, C)
@@ -53,7 +53,7 @@ def check_logits(
             raise InputError(f'the {name} gives logits of shape {tuple(z.shape)}, and this loss was made for {n_classes} classes, (B, {n_classes}); student, teacher and data must share their classes')
     if len(student) != len(teacher): raise InputError(f'the student gives {len(student)} rows of logits and the teacher {len(teacher)}; both must see the same batch')
 
-# %% ../nbs/32_mldr.ipynb #f099d8b5
+# %% ../nbs/32_mldr.ipynb #fdf94148
 class MLDRLoss(nn.Module):
     "MLDR-KD's objective (METHOD.md section 4), with the parameters that it trains beside the student"
     def __init__(self,
@@ -65,14 +65,16 @@ class MLDRLoss(nn.Module):
         label_smoothing:float=.1, # Of the cross-entropy with class numbers
         gate:str='learned',       # 'learned' or 'uniform' (ablation)
         levels=LEVELS,            # Which logits meet the teacher (ablation)
-        terms=TERMS               # Which of DFRA's terms are used (ablation)
+        terms=TERMS,              # Which of DFRA's terms are used (ablation)
+        method:str='exact'        # How DFRA is computed: 'exact', or 'interpolated' for thousands of classes
     ):
         super().__init__()
         for o in levels: check_name(o, LEVELS, 'level')
         for o in terms: check_name(o, TERMS, 'DFRA term')
         check_name(gate, ('learned', 'uniform'), 'gate')
+        check_name(method, METHODS, 'method')
         self.n_classes, self.temperature, self.alpha, self.label_smoothing = n_classes, temperature, alpha, label_smoothing
-        self.levels, self.terms = tuple(levels), tuple(terms)
+        self.levels, self.terms, self.method = tuple(levels), tuple(terms), method
         self.msdf = MSDF(stages, n_classes, dim, gate if 'fused' in levels else None) if {'stage', 'fused'} & {*levels} else None
 
     def forward(self, student_logits, stage_features, teacher_logits, labels)->MLDR:
@@ -84,7 +86,7 @@ class MLDRLoss(nn.Module):
         "The three distillation terms by name, without the cross-entropy: for a training loop that has its own task loss"
         return self.compare(student_logits, stage_features, teacher_logits)[0]
 
-# %% ../nbs/32_mldr.ipynb #a709e929
+# %% ../nbs/32_mldr.ipynb #2824946b
 @patch
 def compare(self:MLDRLoss, student_logits, stage_features, teacher_logits):
     "The distillation terms as a dict, and what MSDF answered"
@@ -96,6 +98,6 @@ def compare(self:MLDRLoss, student_logits, stage_features, teacher_logits):
     used = [(level, as_float(z)) for level in LEVELS if level in self.levels for z in logits[level]]
     parts = {level: as_float(student_logits).new_zeros(()) for level in LEVELS}
     if used and self.terms:
-        values = dfra(torch.stack([z for _,z in used]), teacher_logits, self.temperature, self.alpha, self.terms).total
+        values = dfra(torch.stack([z for _,z in used]), teacher_logits, self.temperature, self.alpha, self.terms, self.method).total
         for (level, _), value in zip(used, values): parts[level] = parts[level] + value
     return parts, out
