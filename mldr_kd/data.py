@@ -10,7 +10,7 @@ __all__ = ['Parts', 'Archive', 'CIFAR', 'TINY', 'CIFAR_MD5', 'PICTURES', 'IMAGEN
            'ToClass', 'Erase', 'SeededDL', 'MixupCutmix', 'check_whole', 'check_scale', 'check_stats', 'read_parts',
            'transforms_for', 'crop_for', 'build_dls', 'image_dls']
 
-# %% ../nbs/01_data.ipynb #4e2569ea
+# %% ../nbs/01_data.ipynb #9d92b8f7
 import http.client, os, pickle, random, shutil, tarfile, tempfile, urllib.request, zipfile, zlib
 from collections import Counter, namedtuple
 from concurrent.futures import ThreadPoolExecutor
@@ -27,14 +27,14 @@ from torchvision.datasets.utils import calculate_md5
 from tqdm import tqdm
 from .core import InputError, atomic_write, check_name, pick_device, seeded, write_failure
 
-# %% ../nbs/01_data.ipynb #54914665
+# %% ../nbs/01_data.ipynb #e29970be
 @dataclass(slots=True, eq=False)
 class Picture:
     "A picture and the name of its class"
     image: object # Path, or uint8 pixels (H, W, 3)
     label: str    # Name of its class
 
-# %% ../nbs/01_data.ipynb #80c02c42
+# %% ../nbs/01_data.ipynb #c04d9c97
 def to_rgb(im:Image.Image)->Image.Image:
     "`im` upright and in RGB, whatever its mode"
     im = ImageOps.exif_transpose(im)
@@ -42,7 +42,7 @@ def to_rgb(im:Image.Image)->Image.Image:
     if 'transparency' in im.info: im = im.convert('RGBA')
     return im.convert('RGB')
 
-# %% ../nbs/01_data.ipynb #dda042c5
+# %% ../nbs/01_data.ipynb #92d583de
 def open_rgb(
     o # Path, `PIL.Image`, uint8 array (H, W) or (H, W, C), or uint8 tensor (C, H, W)
 )->Image.Image:
@@ -59,10 +59,10 @@ def open_rgb(
     except Exception as e:
         raise InputError(f"the picture {o} can't be read ({type(e).__name__}: {e}); mend or remove it") from e
 
-# %% ../nbs/01_data.ipynb #94b70240
+# %% ../nbs/01_data.ipynb #0c904946
 Parts = namedtuple('Parts', 'train valid test vocab') # lists of `Picture`; valid or test None: still to be held out
 
-# %% ../nbs/01_data.ipynb #b4d7a21c
+# %% ../nbs/01_data.ipynb #61182e55
 def class_order(
     labels,  # Class of each item
     seed:int,
@@ -73,7 +73,7 @@ def class_order(
     draw = lambda i: np.random.RandomState([seed, i, salt]).permutation(np.flatnonzero(ids == i))
     return {str(c): draw(i) for i, c in enumerate(names)}
 
-# %% ../nbs/01_data.ipynb #35b6e0dc
+# %% ../nbs/01_data.ipynb #57c4e0d4
 def hold_out(
     items:list, # `Picture`s
     pct:float,  # Share of each class that is held out: at least one picture, never all of them
@@ -84,7 +84,7 @@ def hold_out(
     held = {i for o in orders.values() for i in o[:min(max(1, round(pct*len(o))), len(o) - 1)]}
     return [o for i, o in enumerate(items) if i not in held], [o for i, o in enumerate(items) if i in held]
 
-# %% ../nbs/01_data.ipynb #7ff364c2
+# %% ../nbs/01_data.ipynb #21217b78
 def few_per_class(
     items:list, # `Picture`s
     n:int,      # How many of each class
@@ -98,7 +98,7 @@ def few_per_class(
                          f'give {len(orders[c])} or less')
     return [items[i] for i in sorted(i for o in orders.values() for i in o[:n])]
 
-# %% ../nbs/01_data.ipynb #c9f54003
+# %% ../nbs/01_data.ipynb #6e3696b3
 def digits_parts()->Parts:
     "scikit-learn's 1797 handwritten digits, brought from 8x8 to 32x32; a fixed fifth of each class is the test part"
     from sklearn.datasets import load_digits
@@ -107,7 +107,7 @@ def digits_parts()->Parts:
     train, test = hold_out([Picture(np.array(o.convert('RGB')), str(y)) for o, y in zip(grey, d.target)], .2, seed=0)
     return Parts(train, None, test, [str(i) for i in range(10)])
 
-# %% ../nbs/01_data.ipynb #80b0d900
+# %% ../nbs/01_data.ipynb #87d14f7c
 Archive = namedtuple('Archive', 'what folder files name url md5')
 
 CIFAR = Archive('CIFAR-100', 'cifar-100-python', ('train', 'test', 'meta'), 'cifar-100-python.tar.gz',
@@ -115,7 +115,7 @@ CIFAR = Archive('CIFAR-100', 'cifar-100-python', ('train', 'test', 'meta'), 'cif
 TINY = Archive('Tiny-ImageNet', 'tiny-imagenet-200', ('wnids.txt', 'val/val_annotations.txt'), 'tiny-imagenet-200.zip',
                'http://cs231n.stanford.edu/tiny-imagenet-200.zip', '90528d7ca1a48142e341f4ef8d21d0de')
 
-# %% ../nbs/01_data.ipynb #caa012a6
+# %% ../nbs/01_data.ipynb #8742982c
 def check_md5(path, md5:str):
     "`path` if its checksum is `md5`, otherwise refuse it"
     found = calculate_md5(path)
@@ -124,7 +124,7 @@ def check_md5(path, md5:str):
                          'remove it and fetch it anew')
     return path
 
-# %% ../nbs/01_data.ipynb #0e58967a
+# %% ../nbs/01_data.ipynb #0a2442e1
 def fetch(a:Archive, into:Path)->Path:
     "Download archive `a` into the folder `into`, whole and with the right checksum, or refuse"
     try:
@@ -145,7 +145,7 @@ def fetch(a:Archive, into:Path)->Path:
                          f'connect to the network, or give a path that holds {a.folder} or {a.name}') from e
     return into/a.name
 
-# %% ../nbs/01_data.ipynb #b686f031
+# %% ../nbs/01_data.ipynb #6498ffed
 def unpack(archive, a:Archive, into:Path)->Path:
     "Unpack `archive` beside `into`, then rename the folder that it holds to `into`"
     with tempfile.TemporaryDirectory(dir=into.parent, prefix=f'.{into.name}.') as tmp:
@@ -167,12 +167,12 @@ def unpack(archive, a:Archive, into:Path)->Path:
         (Path(tmp)/a.folder).rename(into)
     return into
 
-# %% ../nbs/01_data.ipynb #dbfb7d4b
+# %% ../nbs/01_data.ipynb #d5718fbc
 def data_home()->Path:
     "Where downloads go when no path is given: `$MLDR_KD_DATA`, else `~/.cache/mldr_kd`"
     return Path(os.environ.get('MLDR_KD_DATA', '~/.cache/mldr_kd')).expanduser()
 
-# %% ../nbs/01_data.ipynb #6b20e9eb
+# %% ../nbs/01_data.ipynb #22db880c
 def locate(
     a:Archive,         # What to look for
     path=None,         # The folder, its parent, a folder with the archive in it, or the archive; None: `data_home()`
@@ -198,7 +198,7 @@ def locate(
     except OSError as e:
         raise InputError(f'{a.what} could not be read from or written to {path}: {write_failure(e) or e}') from e
 
-# %% ../nbs/01_data.ipynb #a0d8e53a
+# %% ../nbs/01_data.ipynb #8f032f28
 class ArrayUnpickler(pickle.Unpickler):
     "Reads NumPy arrays, lists, dicts, bytes, text and numbers; whatever else a pickle asks for is refused"
     def find_class(self, module, name):
@@ -209,7 +209,7 @@ class ArrayUnpickler(pickle.Unpickler):
         raise InputError(f'a pickle that asks for {module}.{name} is refused: only arrays, lists, dicts, '
                          'text and numbers are read')
 
-# %% ../nbs/01_data.ipynb #09fbce22
+# %% ../nbs/01_data.ipynb #4d406d8a
 CIFAR_MD5 = dict(train='16019d7e3df5f24257cddd939b257f8d', test='f0ef6b0ae62326f3e7ffdfab6717acfc',
                  meta='7973b15100ade9c7d40fb424638fde48')
 
@@ -230,7 +230,7 @@ def cifar100_parts(
         return [Picture(o, vocab[y]) for o, y in zip(x, d['fine_labels'])]
     return Parts(pictures('train'), None, pictures('test'), vocab)
 
-# %% ../nbs/01_data.ipynb #84995ead
+# %% ../nbs/01_data.ipynb #b0d8341f
 def tiny_vocab(folder:Path)->dict:
     "WordNet id -> a name that can be read, in the order of wnids.txt"
     wnids, words = (folder/'wnids.txt').read_text().split(), {}
@@ -241,14 +241,14 @@ def tiny_vocab(folder:Path)->dict:
     twice = Counter(names.values())
     return {k: v if twice[v] == 1 else f'{v} ({k})' for k, v in names.items()}
 
-# %% ../nbs/01_data.ipynb #668ede17
+# %% ../nbs/01_data.ipynb #a39e3c4e
 PICTURES = {e for e, f in Image.registered_extensions().items() if f in Image.OPEN} # .jpg, .png: all that Pillow reads
 
 def is_picture(path)->bool:
     "Does the name look like a picture that Pillow reads?"
     return Path(path).suffix.lower() in PICTURES and not Path(path).name.startswith('.')
 
-# %% ../nbs/01_data.ipynb #327645a3
+# %% ../nbs/01_data.ipynb #c9ccc095
 def tiny_parts(
     path=None,          # See `locate`
     download:bool=True, # Fetch it if `path` lacks it
@@ -270,7 +270,7 @@ def tiny_parts(
     if not test: raise InputError(f'{notes} lists no pictures; the copy is not as published')
     return Parts(train, None, test, list(names.values()))
 
-# %% ../nbs/01_data.ipynb #7f26bac7
+# %% ../nbs/01_data.ipynb #61bc71ac
 def class_pictures(root:Path)->dict:
     "class -> its pictures, for a folder with one folder a class"
     classes = sorted(o for o in root.iterdir() if o.is_dir() and not o.name.startswith('.'))
@@ -281,7 +281,7 @@ def class_pictures(root:Path)->dict:
     if empty: raise InputError(f'the class folder {root/empty[0]} holds no pictures; fill or remove it')
     return found
 
-# %% ../nbs/01_data.ipynb #cfb12f35
+# %% ../nbs/01_data.ipynb #04f21818
 def folder_parts(
     path # path/<class>/..., or path/train/<class>/... with optional valid and test beside it
 )->Parts:
@@ -307,7 +307,7 @@ def folder_parts(
         return sum(found.values(), [])
     return Parts(sum(train.values(), []), part('valid', 'val'), part('test'), list(train))
 
-# %% ../nbs/01_data.ipynb #e333b235
+# %% ../nbs/01_data.ipynb #884af6c4
 def fault(path)->str|None:
     "Why the picture can't be read, or None"
     try:
@@ -316,16 +316,17 @@ def fault(path)->str|None:
             to_rgb(im)
     except Exception as e: return f'{type(e).__name__}: {e}'
 
-# %% ../nbs/01_data.ipynb #f10e6e0a
+# %% ../nbs/01_data.ipynb #7df3d30f
 def readable(
     items:list,     # `Picture`s, of which those with a path are looked at
     skip:bool=False # Leave unreadable ones out instead of refusing them
 )->list:
     "`items` without unreadable files, or `InputError` that names one"
     paths = [o.image for o in items if isinstance(o.image, Path)]
+    batches = [paths[i:i + 16] for i in range(0, len(paths), 16)] # handed to the threads one by one they'd cost twice as much
     with ThreadPoolExecutor(min(16, 2*(os.cpu_count() or 1))) as ex:
-        found = tqdm(ex.map(fault, paths), total=len(paths), desc='checking pictures', delay=2)
-        faults = {p: f for p, f in zip(paths, found) if f}
+        found = tqdm(ex.map(lambda ps: [(p, fault(p)) for p in ps], batches), total=len(batches), desc='checking pictures', delay=2)
+        faults = {p: f for b in found for p, f in b if f}
     if not faults: return items
     p, why = next(iter(faults.items()))
     if not skip:
@@ -334,7 +335,7 @@ def readable(
     print(f'left out {len(faults)} of {len(paths)} pictures that can\'t be read, the first is {p}')
     return [o for o in items if o.image not in faults]
 
-# %% ../nbs/01_data.ipynb #dfc0950a
+# %% ../nbs/01_data.ipynb #d83ff286
 def train_transform(
     size:int,               # Side of the picture that comes out, pixels
     augment:str='conv',     # 'conv' or 'tokens'
@@ -350,12 +351,12 @@ def train_transform(
         if op.name == 'PosterizeIncreasing': op.magnitude_max = 9.99 # at 10: 0 bits, which Pillow 13 refuses
     return t
 
-# %% ../nbs/01_data.ipynb #b191b3f0
+# %% ../nbs/01_data.ipynb #b5825b97
 def eval_transform(size:int, crop_pct:float=.875):
     "timm's evaluation transform: the shorter side to `size/crop_pct`, then the middle; -> uint8 tensor (3, size, size)"
     return create_transform(size, crop_pct=crop_pct, interpolation='bicubic', normalize=False)
 
-# %% ../nbs/01_data.ipynb #38298a1d
+# %% ../nbs/01_data.ipynb #6d8918f1
 class ToImage(Transform):
     "A `Picture`, or a bare picture -> uint8 `TensorImage` (3, size, size), augmented in the training part only"
     input_types = (Picture, str, Path, Image.Image, np.ndarray, torch.Tensor)
@@ -368,7 +369,7 @@ class ToImage(Transform):
             return TensorImage(torch.from_numpy(o).permute(2, 0, 1).contiguous()) # nothing to change: no need for PIL
         return TensorImage(tfm(open_rgb(o)))
 
-# %% ../nbs/01_data.ipynb #fd16d533
+# %% ../nbs/01_data.ipynb #69de1597
 class ToClass(Categorize):
     "A `Picture`, or the name of a class -> its number"
     def __call__(self, o, split_idx=None):
@@ -378,7 +379,7 @@ class ToClass(Categorize):
                              f'its classes are {", ".join(self.vocab[:5])}{", ..." if len(self.vocab) > 5 else ""}')
         return TensorCategory(self.vocab.o2i[o])
 
-# %% ../nbs/01_data.ipynb #378be3ea
+# %% ../nbs/01_data.ipynb #2bab113c
 class Erase(DisplayedTransform):
     "timm's random erasing (arXiv 1708.04896), a noisy rectangle in a share `p` of the training pictures"
     order, split_idx = 100, 0 # after Normalize; training only
@@ -387,7 +388,7 @@ class Erase(DisplayedTransform):
         self.erase(x.as_subclass(torch.Tensor))
         return x
 
-# %% ../nbs/01_data.ipynb #31bfdde9
+# %% ../nbs/01_data.ipynb #fc887c2a
 class SeededDL(TfmdDL):
     "A loader whose order and augmentation follow from `seed` and `epoch` alone, for any number of workers"
     def __init__(self, dataset, seed:int=42, **kwargs):
@@ -420,7 +421,7 @@ class SeededDL(TfmdDL):
         try: return super().one_batch()
         finally: self.epoch = epoch
 
-# %% ../nbs/01_data.ipynb #b3522dbb
+# %% ../nbs/01_data.ipynb #f7099cb0
 class MixupCutmix(Callback):
     "timm's mixup (arXiv 1710.09412) and cutmix (arXiv 1905.04899) on training batches; labels become soft, (B, C)"
     run_valid, order = False, -5 # ahead of whatever looks at the batch
@@ -446,7 +447,7 @@ class MixupCutmix(Callback):
 
     def after_backward(self): self.learn.yb = self.hard # metrics of the training part want class numbers
 
-# %% ../nbs/01_data.ipynb #6fb8596d
+# %% ../nbs/01_data.ipynb #51bf5970
 IMAGENET_STATS = (.485, .456, .406), (.229, .224, .225)
 DATASETS = dict(
     digits        = dict(size=32,  stats=((.3084,)*3, (.3487,)*3),                      scale=(.6, 1.),  flip=False),
@@ -454,7 +455,7 @@ DATASETS = dict(
     tiny_imagenet = dict(size=64,  stats=IMAGENET_STATS,                                 scale=(.08, 1.), flip=True),
     folder        = dict(size=224, stats=IMAGENET_STATS,                                 scale=(.08, 1.), flip=True))
 
-# %% ../nbs/01_data.ipynb #d4f7b4ad
+# %% ../nbs/01_data.ipynb #8a215d84
 def check_whole(what:str, v, low:int, high:int=None)->int:
     "`v` if it is a whole number from `low` to `high`"
     whole = isinstance(v, (int, np.integer)) and not isinstance(v, bool)
@@ -462,7 +463,7 @@ def check_whole(what:str, v, low:int, high:int=None)->int:
     raise InputError(f"{what}={v!r} is out of range; give a whole number "
                      f"{f'of {low} or more' if high is None else f'from {low} to {high}'}")
 
-# %% ../nbs/01_data.ipynb #c3930a95
+# %% ../nbs/01_data.ipynb #1c7b9f71
 def check_scale(v)->tuple:
     "`v` as the least and the greatest share of the area"
     try: low, high = map(float, v)
@@ -478,7 +479,7 @@ def check_stats(v)->tuple:
     if len(mean) == len(std) == 3 and min(std) > 0: return mean, std
     raise InputError(f"stats={v!r} can't normalise; give (mean, std) of three numbers each, the latter above 0")
 
-# %% ../nbs/01_data.ipynb #03fe2c4b
+# %% ../nbs/01_data.ipynb #e896ead4
 def read_parts(
     name:str, path=None, download:bool=True, verify:bool=True, skip_unreadable:bool=False, # All as in `image_dls`
     valid_pct:float=.1, per_class:int=None, seed:int=42
@@ -502,7 +503,7 @@ def read_parts(
     if per_class is not None: train = few_per_class(train, per_class, seed)
     return Parts(train, valid, test, vocab)
 
-# %% ../nbs/01_data.ipynb #5c35a741
+# %% ../nbs/01_data.ipynb #66a95005
 def transforms_for(name:str, size:int, augment:str, scale, stats)->tuple:
     "(timm's transform for one training picture or None, fastai's transforms for a batch)"
     gentle = name == 'digits' and augment == 'conv' and scale is None
@@ -514,7 +515,7 @@ def transforms_for(name:str, size:int, augment:str, scale, stats)->tuple:
     if augment == 'tokens': batch.append(Erase())
     return one, batch
 
-# %% ../nbs/01_data.ipynb #004a25fd
+# %% ../nbs/01_data.ipynb #48d8a896
 def crop_for(name:str, size:int)->float:
     "The protocol's 0.875, or 1 where pictures have the size that is asked for (and for digits, which fill their frame)"
     return 1 if name == 'digits' or (name != 'folder' and size == DATASETS[name]['size']) else .875
@@ -529,7 +530,7 @@ def build_dls(p:Parts, to_image, batch_tfms, bs, seed, num_workers, device)->Dat
     dls.n_classes, dls.c, dls.vocab = len(p.vocab), len(p.vocab), list(p.vocab)
     return dls
 
-# %% ../nbs/01_data.ipynb #8429ae60
+# %% ../nbs/01_data.ipynb #e4d0d51a
 def image_dls(
     name:str,                   # 'digits', 'cifar100', 'tiny_imagenet' or 'folder'
     path=None,                  # Where the files are, or shall be downloaded to; None: `data_home()`
