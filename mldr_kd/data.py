@@ -323,7 +323,7 @@ def readable(
 )->list:
     "`items` without unreadable files, or `InputError` that names one"
     paths = [o.image for o in items if isinstance(o.image, Path)]
-    batches = [paths[i:i + 16] for i in range(0, len(paths), 16)] # handed to the threads one by one they'd cost twice as much
+    batches = [paths[i:i + 16] for i in range(0, len(paths), 16)] # one by one the hand-over costs more
     with ThreadPoolExecutor(min(16, 2*(os.cpu_count() or 1))) as ex:
         found = tqdm(ex.map(lambda ps: [(p, fault(p)) for p in ps], batches), total=len(batches), desc='checking pictures', delay=2)
         faults = {p: f for b in found for p, f in b if f}
