@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['ALIASES', 'default_cfgs', 'Published', 'PUBLISHED', 'wrappings', 'prefixes', 'mixer_mini', 'resolve', 'Renormalize',
-           'hub_or_cache', 'published_file', 'read_state', 'unwrap', 'strip', 'misfit', 'load_checkpoint', 'build',
+           'hub_or_cache', 'published_file', 'unwrap', 'strip', 'read_state', 'misfit', 'load_checkpoint', 'build',
            'check_patches', 'buildable', 'working_sizes', 'refusal', 'create_model']
 
-# %% ../../nbs/13_models.zoo.ipynb #d753a45e
-import argparse, contextlib, importlib.util, itertools, pickle, socket, sys, warnings
+# %% ../../nbs/13_models.zoo.ipynb #ab244f2b
+import argparse, contextlib, itertools, numbers, pickle, socket, sys, warnings
 from collections import namedtuple
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,31 +21,32 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model, is_model, split_model_name_tag
 from timm.models.mlp_mixer import MlpMixer
-from ..core import InputError, check_name, seeded
+import mldr_kd.models.vim  # registers Vision Mamba with timm
+from ..core import InputError, check_name
 from .stages import SizeError, StagedModel
-if importlib.util.find_spec('mldr_kd.models.vim'): import mldr_kd.models.vim
 
-# %% ../../nbs/13_models.zoo.ipynb #0b9c697b
+# %% ../../nbs/13_models.zoo.ipynb #1d0ac35a
 ALIASES = dict(
     resnet18=('resnet18', {}), resnet101=('resnet101', {}), mobilenetv2=('mobilenetv2_100', {}), convnext_tiny=('convnext_tiny', {}),
     deit_tiny=('deit_tiny_patch16_224', {}), vit_small=('vit_small_patch16_224', {}), vit_large=('vit_large_patch16_224', {}),
     swin_tiny=('swin_tiny_patch4_window7_224', {}),
-    swin_pico=('swin_tiny_patch4_window7_224', dict(embed_dim=48, depths=[2, 2, 2, 2], num_heads=[2, 4, 8, 16])),
+    swin_pico=('swin_tiny_patch4_window7_224', dict(embed_dim=48, depths=[2, 2, 2, 2], num_heads=[2, 4, 8, 16])),  # Swin-P
     resmlp_12=('resmlp_12_224', {}), mixer_b16=('mixer_b16_224', {}),
     vim_tiny=('vim_tiny_patch16_224', {}), vim_small=('vim_small_patch16_224', {}),
     vit_mini=('vit_tiny_patch16_224', dict(img_size=32, patch_size=4, embed_dim=128, depth=6, num_heads=4)),
-    resnet_mini=('resnet18', dict(layers=[1, 1, 1, 1], channels=[16, 32, 64, 128], stem_type='deep', stem_width=8)))
+    resnet_mini=('resnet18', dict(layers=[1, 1, 1, 1], channels=[16, 32, 64, 128], stem_type='deep', stem_width=8)),
+    mixer_mini=('mixer_mini', {}))
 
-# %% ../../nbs/13_models.zoo.ipynb #ec5a8eaf
+# %% ../../nbs/13_models.zoo.ipynb #10afe5f2
 default_cfgs = generate_default_cfgs({'mixer_mini': dict(num_classes=1000, input_size=(3, 32, 32), first_conv='stem.proj', classifier='head')})
 
 @register_model
 def mixer_mini(pretrained=False, **kwargs):
-    "A small MLP-Mixer for small images; registered with timm, whose own Mixers have fixed widths"
+    "A small MLP-Mixer for small images: patch 4, width 128, 6 blocks; there are no pretrained weights"
     args = dict(img_size=32, patch_size=4, num_blocks=6, embed_dim=128, mlp_ratio=(.5, 4.))
     return build_model_with_cfg(MlpMixer, 'mixer_mini', pretrained, **{**args, **kwargs})
 
-# %% ../../nbs/13_models.zoo.ipynb #4dd25ae7
+# %% ../../nbs/13_models.zoo.ipynb #d869776a
 def resolve(
     name:str # Short name or timm's; the forms 'hf-hub:...' and 'local-dir:...' pass
 )->tuple[str, dict]: # What `timm.create_model` takes
@@ -53,55 +54,59 @@ def resolve(
     if name in ALIASES: return ALIASES[name][0], dict(ALIASES[name][1])
     if name.startswith(('hf-hub:', 'hf_hub:', 'local-dir:')): return name, {}
     base, tag = split_model_name_tag(name)
-    if not is_model(base): check_name(name, [*ALIASES, *PUBLISHED, *timm.list_models()], 'model')
-    if tag: check_name(name, [o for o in timm.list_models(base + '.*', pretrained=True, include_tags=True)], f'weights of {base}')
+    if not is_model(base): check_name(name, dict.fromkeys([*ALIASES, *PUBLISHED, *timm.list_models()]), 'model')
+    if tag: check_name(name, timm.list_models(base + '.*', pretrained=True, include_tags=True), f'weights of {base}')
     return name, {}
 
-# %% ../../nbs/13_models.zoo.ipynb #d4269830
+# %% ../../nbs/13_models.zoo.ipynb #13daa61b
 class Renormalize(nn.Module):
-    "Images normalised by one mean and standard deviation -> the same images normalised by another"
+    "Images normalised by one mean and standard deviation to the same images normalised by another"
     def __init__(self,
         from_stats:tuple|None, # (mean, std), each a number per channel, that the images were normalised by
         to_stats:tuple|None    # (mean, std) that they should be normalised by; None: leave them
     ):
         super().__init__()
         self.exact = None
-        if from_stats is None or to_stats is None or _floats(from_stats) == _floats(to_stats): return
+        if from_stats is None or to_stats is None: return
         (m1, s1), (m2, s2) = _floats(from_stats), _floats(to_stats)
-        if len({*map(len, (m1, s1, m2, s2))}) != 1 or 0 in s1 + s2:
-            raise InputError(f'can\'t renormalise from {from_stats} to {to_stats}; expected two pairs (mean, std) with one number a channel, no std of 0')
+        if len({*map(len, (m1, s1, m2, s2))}) != 1 or min(s1 + s2) <= 0:
+            raise InputError(f'can\'t renormalise from {from_stats} to {to_stats}; expected two pairs (mean, std) with one number a channel, each std above 0')
+        if (m1, s1) == (m2, s2): return
         self.exact = [a/b for a,b in zip(s1, s2)], [(a - b)/c for a,b,c in zip(m1, m2, s2)]
-        for n,o in zip(('scale', 'shift'), self.exact): self.register_buffer(n, torch.tensor(o)[:, None, None], persistent=False)
+        for name, o in zip(('scale', 'shift'), self.exact): self.register_buffer(name, torch.tensor(o)[:, None, None], persistent=False)
 
-    def forward(self, x):
+    def forward(self, x): # (B, channels, H, W)
         if self.exact is None: return x
         scale, shift = (x.new_tensor(o)[:, None, None] for o in self.exact) if x.dtype == torch.float64 else (self.scale, self.shift)
         return torch.addcmul(shift, x, scale).to(x.dtype)
 
 def _floats(stats): return tuple(tuple(float(v) for v in o) for o in stats)
 
-# %% ../../nbs/13_models.zoo.ipynb #dd792035
+# %% ../../nbs/13_models.zoo.ipynb #8ad140d2
 Published = namedtuple('Published', 'repo file model n_classes mean std')
 _cifar100 = 100, (.5071, .4865, .4409), (.2673, .2564, .2762)
 PUBLISHED = {name: Published('YYaoXin/MLDR-KD', f'weights/{file}', model, *_cifar100) for name, model, file in (
-    ('vit_small_cifar100',  'vit_small', 'vit_small_patch16_224_cifar100.pth'),
-    ('swin_tiny_cifar100',  'swin_tiny', 'swin_tiny_patch4_window7_224_cifar100.pth'),
-    ('mixer_b16_cifar100',  'mixer_b16', 'mixer_b16_224_cifar100.pth'),
-    ('vim_small_cifar100',  'vim_small', 'Vison_Mamba_Small_cirfa100.pth.tar'),
-    ('vit_large_cifar100',  'vit_large', 'CIFAR100_ViT_large.pth.tar'))}
+    ('vit_small_cifar100', 'vit_small', 'vit_small_patch16_224_cifar100.pth'),
+    ('swin_tiny_cifar100', 'swin_tiny', 'swin_tiny_patch4_window7_224_cifar100.pth'),
+    ('mixer_b16_cifar100', 'mixer_b16', 'mixer_b16_224_cifar100.pth'),
+    ('vim_small_cifar100', 'vim_small', 'Vison_Mamba_Small_cirfa100.pth.tar'),
+    ('vit_large_cifar100', 'vit_large', 'CIFAR100_ViT_large.pth.tar'))}
 
-# %% ../../nbs/13_models.zoo.ipynb #85a794eb
+# %% ../../nbs/13_models.zoo.ipynb #e318e02c
 @contextlib.contextmanager
 def hub_or_cache():
-    "Where the hub's address does not even resolve, work from its cache at once, without its minute of retries"
-    was = constants.HF_HUB_OFFLINE
+    "Work from the hub's cache at once where its address does not resolve"
+    was, host = constants.HF_HUB_OFFLINE, urlsplit(constants.ENDPOINT).hostname
     try:
-        if not getproxies(): socket.getaddrinfo(urlsplit(constants.ENDPOINT).hostname, 443)
+        if not getproxies(): socket.getaddrinfo(host, 443)
     except OSError: constants.HF_HUB_OFFLINE = True
     try: yield
+    except OSError as e:
+        if constants.HF_HUB_OFFLINE and not was: raise ConnectionError(f'{host} can\'t be reached, and the file is not in the cache') from e
+        raise
     finally: constants.HF_HUB_OFFLINE = was
 
-# %% ../../nbs/13_models.zoo.ipynb #8ddb4d4f
+# %% ../../nbs/13_models.zoo.ipynb #9a3d673b
 def published_file(
     name:str # One of `PUBLISHED`
 )->Path:
@@ -115,36 +120,14 @@ def published_file(
         raise InputError(f'the checkpoint {name!r} could not be downloaded ({type(e).__name__}): fetch '
             f'https://huggingface.co/{p.repo}/resolve/main/{p.file} on a machine with a network and put it at {local}, or give its path') from e
 
-# %% ../../nbs/13_models.zoo.ipynb #8cd4e871
-def read_state(
-    path:str|Path # A .safetensors file, or one that torch.save wrote
-)->dict[str, torch.Tensor]:
-    "The weights in a file, by safe loading only, out of whatever wrapping they are in"
-    path = Path(path)
-    if not path.is_file(): raise InputError(f'there is no checkpoint file {path}; give the path of one, or one of the names {", ".join(PUBLISHED)}')
-    safe = getattr(torch.serialization, 'safe_globals', lambda _: contextlib.nullcontext())
-    try:
-        if path.suffix == '.safetensors': return load_file(path)
-        with safe([argparse.Namespace]): return unwrap(torch.load(path, map_location='cpu', weights_only=True))
-    except (pickle.UnpicklingError, EOFError, RuntimeError, SafetensorError) as e:
-        with open(path, 'rb') as f: magic = f.read(2)
-        if isinstance(e, pickle.UnpicklingError) and (magic == b'PK' or magic[:1] == b'\x80'):
-            raise InputError(f'{path} holds Python objects beside the weights, which only unsafe loading could read: if you trust it, convert it once with '
-                "torch.save(torch.load(path, weights_only=False)['state_dict'], new_path), under whatever key it keeps its weights") from e
-        raise InputError(f'{path} can\'t be read as a checkpoint, it may be truncated ({type(e).__name__}); '
-                         'give a .safetensors file or one that torch.save wrote') from e
-
-# %% ../../nbs/13_models.zoo.ipynb #d49c8b63
+# %% ../../nbs/13_models.zoo.ipynb #7ef19dae
 wrappings, prefixes = ('state_dict_ema', 'model_ema', 'state_dict', 'model'), ('module.', '_orig_mod.', 'teacher.', 'model.')
 
 def unwrap(
     saved # What `torch.load` gave
 )->dict[str, torch.Tensor]:
-    "The state dict in a training checkpoint: averaged weights before plain ones"
-    while True:
-        inner = next((saved[o] for o in wrappings if isinstance(saved.get(o), Mapping)), None) if isinstance(saved, Mapping) else None
-        if inner is None: break
-        saved = inner
+    "The state dict in a training checkpoint"
+    while isinstance(saved, Mapping) and (inner := next((saved[o] for o in wrappings if isinstance(saved.get(o), Mapping)), None)) is not None: saved = inner
     if not isinstance(saved, Mapping) or not saved or not all(torch.is_tensor(v) for v in saved.values()):
         raise InputError(f'the checkpoint holds {list(saved)[:6] if isinstance(saved, Mapping) else type(saved).__name__}; expected weights by name, '
                          f'alone or under {", ".join(wrappings)}')
@@ -155,13 +138,31 @@ def strip(
     known       # Names that the model has
 )->dict:
     "`state` without the prefixes that wrappers put before all names"
-    for _ in range(len(prefixes)):
-        p = next((o for o in prefixes if all(k.startswith(o) for k in state) and not all(k.startswith(o) for k in known)), None)
-        if p is None: break
-        state = {k[len(p):]: v for k,v in state.items()}
+    def spare(p): return all(k.startswith(p) for k in state) and not all(k.startswith(p) for k in known)
+    while state and (p := next(filter(spare, prefixes), None)): state = {k[len(p):]: v for k,v in state.items()}
     return state
 
-# %% ../../nbs/13_models.zoo.ipynb #5171ebdb
+# %% ../../nbs/13_models.zoo.ipynb #7ca4fcd4
+def read_state(
+    path:str|Path # A .safetensors file, or one that torch.save wrote
+)->dict[str, torch.Tensor]:
+    "The weights in a file, by safe loading only, out of whatever wrapping they are in"
+    path = Path(path)
+    if not path.is_file(): raise InputError(f'there is no checkpoint file {path}; give the path of one, or one of the names {", ".join(PUBLISHED)}')
+    safe = getattr(torch.serialization, 'safe_globals', lambda _: contextlib.nullcontext())  # torch 2.5 and later
+    try:
+        if path.suffix == '.safetensors': return load_file(path)
+        with safe([argparse.Namespace]): saved = torch.load(path, map_location='cpu', weights_only=True)
+    except (pickle.UnpicklingError, EOFError, RuntimeError, SafetensorError) as e:
+        with open(path, 'rb') as f: magic = f.read(2)
+        if isinstance(e, pickle.UnpicklingError) and (magic == b'PK' or magic[:1] == b'\x80'):
+            raise InputError(f'{path} holds Python objects besides weights, which only unsafe loading could read: if you trust it, convert it once with '
+                "torch.save(torch.load(path, weights_only=False)['state_dict'], new_path), under whatever key it keeps its weights") from e
+        raise InputError(f'{path} can\'t be read as a checkpoint, it may be truncated ({type(e).__name__}); '
+                         'give a .safetensors file or one that torch.save wrote') from e
+    return unwrap(saved)
+
+# %% ../../nbs/13_models.zoo.ipynb #9ff5ad8a
 def misfit(
     state:dict, # Weights of a checkpoint
     model:nn.Module
@@ -170,58 +171,61 @@ def misfit(
     own = model.state_dict()
     lost, alien = [k for k in own if k not in state], [k for k in state if k not in own]
     other = [k for k in own if k in state and own[k].shape != state[k].shape]
-    n, n_there = getattr(model, 'num_classes', None), {state[k].shape[:1] for k in other}
-    if other and not lost and not alien and len(n_there) == 1 and all(own[k].shape[0] == n and own[k].shape[1:] == state[k].shape[1:] for k in other):
-        return f'it has {n_there.pop()[0]} classes, the model {n} ({other[0]}): create the model with n_classes={state[other[0]].shape[0]}'
+    n, there = getattr(model, 'num_classes', None), {tuple(state[k].shape[:1]) for k in other}
+    if other and not lost and not alien and len(there) == 1 and all(own[k].shape[:1] == (n,) and own[k].shape[1:] == state[k].shape[1:] for k in other):
+        return f'it has {state[other[0]].shape[0]} classes and the model {n} ({other[0]}); create the model with n_classes={state[other[0]].shape[0]}'
     def first(ks, show=str): return ', '.join(map(show, ks[:3])) + (f' and {len(ks) - 3} more' if len(ks) > 3 else '')
     def shapes(k): return f'{k} {tuple(state[k].shape)} for {tuple(own[k].shape)}'
-    return '; '.join(f'{what} {first(ks, *show)}' for what, ks, *show in (('it lacks', lost), ('it has unknown', alien), ('it has other shapes:', other, shapes)) if ks) or None
+    kinds = (('it lacks', lost), ('it has unknown', alien), ('it has other shapes:', other, shapes))
+    hint = ['for weights of another image size give adapt=True'] if any('pos' in k for k in other) else []
+    return '; '.join([f'{what} {first(ks, *show)}' for what, ks, *show in kinds if ks] + hint) or None
 
-# %% ../../nbs/13_models.zoo.ipynb #0105be73
+# %% ../../nbs/13_models.zoo.ipynb #2403482f
 def load_checkpoint(
     model:nn.Module,      # A `StagedModel` or a plain model
     checkpoint:str|Path,  # A file, or a name of `PUBLISHED`
-    adapt:bool=False      # Let timm convert other layouts and resample position embeddings of another image size?
+    adapt:bool=False      # Let timm convert other layouts and resample the embeddings of another image size?
 )->nn.Module: # The same model
     "Load all weights of a checkpoint into a model, strictly"
-    plain = getattr(model, 'model', model) if isinstance(model, StagedModel) else model
+    plain = model.model if isinstance(model, StagedModel) else model
     path = published_file(checkpoint) if str(checkpoint) in PUBLISHED else Path(checkpoint)
     state = strip(read_state(path), plain.state_dict())
     if adapt:
         convert = getattr(sys.modules[type(plain).__module__], 'checkpoint_filter_fn', None)
-        if convert is None: raise InputError(f'timm can\'t adapt checkpoints of {type(plain).__name__}; use adapt=False')
+        if convert is None: raise InputError(f'there is no conversion of checkpoints for {type(plain).__name__}; use adapt=False')
         state = convert(state, plain)
     wrong = misfit(state, plain)
     if wrong: raise InputError(f'{path} does not fit {type(plain).__name__}: {wrong}')
     plain.load_state_dict(state)
     return model
 
-# %% ../../nbs/13_models.zoo.ipynb #6d675840
+# %% ../../nbs/13_models.zoo.ipynb #7af9d95e
 def build(
-    name:str, # timm's name
-    kwargs:dict, # timm's options
-    img_size:int|None=None,
-    pretrained:bool=False
+    name:str,     # timm's name
+    kwargs:dict,  # timm's options
+    img_size:int|None=None, # Side in pixels
+    pretrained:bool=False   # Weights from timm's hub?
 )->tuple[nn.Module, dict]: # The model, and the options that made it
-    "`timm.create_model` with `img_size` for the models that take one"
-    try: sized = dict(kwargs, img_size=img_size) if img_size else kwargs; return timm.create_model(name, pretrained=pretrained, **sized), sized
+    "`timm.create_model`, with `img_size` for the models that take one"
+    sized = dict(kwargs, img_size=img_size) if img_size else kwargs
+    try: return timm.create_model(name, pretrained=pretrained, **sized), sized
     except TypeError as e:
         if not img_size or "keyword argument 'img_size'" not in str(e): raise
     return timm.create_model(name, pretrained=pretrained, **kwargs), kwargs
 
-# %% ../../nbs/13_models.zoo.ipynb #d4b0cb6d
+# %% ../../nbs/13_models.zoo.ipynb #8b1c729b
 def check_patches(model:nn.Module, img_size:int):
     "Refuse an image size that the patches don't divide"
-    embed = getattr(model, 'patch_embed', None)
+    embed = getattr(model, 'patch_embed', None) or getattr(model, 'stem', None)
     p = getattr(embed, 'patch_size', None)
     p = p[0] if isinstance(p, (tuple, list)) else p
-    if p and img_size % p and not getattr(embed, 'dynamic_img_pad', False):
-        raise InputError(f'images of {img_size} pixels can\'t be cut into the patches of {p} that {type(model).__name__} takes; '
-                         f'the nearest sizes are {", ".join(str(o) for o in (img_size//p*p, (img_size//p+1)*p) if o)}')
+    if isinstance(p, int) and img_size % p and not getattr(embed, 'dynamic_img_pad', False):
+        raise InputError(f'images of {img_size} pixels can\'t be cut into the patches of {p} pixels that {type(model).__name__} takes; '
+                         f'sizes that can: {", ".join(str(o) for o in (img_size//p*p, (img_size//p+1)*p) if o)}')
 
-# %% ../../nbs/13_models.zoo.ipynb #31fb618b
+# %% ../../nbs/13_models.zoo.ipynb #4ca43064
 def buildable(name:str, kwargs:dict, img_size:int|None=None)->bool:
-    "Whether a model can be made and run at an image size; tried on PyTorch's meta device, without numbers"
+    "Whether a model can be made and run at an image size"
     try:
         with torch.device('meta'), warnings.catch_warnings():
             warnings.simplefilter('ignore')
@@ -231,26 +235,30 @@ def buildable(name:str, kwargs:dict, img_size:int|None=None)->bool:
     except Exception: return False
 
 def working_sizes(
-    name:str, kwargs:dict,
-    near:int, # Pixels
-    n:int=3   # How many sizes
+    name:str,    # timm's name
+    kwargs:dict, # timm's options
+    near:int,    # Pixels
+    n:int=3      # How many sizes
 )->list[int]:
-    "The usual image sizes nearest to `near` that a model takes, its own among them"
-    own = timm.get_pretrained_cfg_value(name, 'input_size') or (3, 224, 224)
-    sizes = sorted({8, 16, 28, 32, 48, 56, 64, 96, 112, 128, 160, 192, 224, 256, 288, 384, own[-1]}, key=lambda o: abs(o - near))
+    "The usual image sizes nearest to `near` that a model takes"
+    own = () if ':' in name else getattr(timm.get_pretrained_cfg(name, allow_unregistered=True), 'input_size', None) or ()
+    sizes = sorted({8, 16, 28, 32, 48, 56, 64, 96, 112, 128, 160, 192, 224, 256, 288, 384, *own[1:]}, key=lambda o: abs(o - near))
     return sorted(itertools.islice((o for o in sizes if buildable(name, kwargs, o)), n))
 
-# %% ../../nbs/13_models.zoo.ipynb #2519e5d4
-def refusal(e:Exception, name:str, kwargs:dict, img_size:int|None, pretrained:bool)->str:
-    "Why a model could not be had, in a sentence"
-    e = e.__cause__ or e
+# %% ../../nbs/13_models.zoo.ipynb #64ffe58b
+def refusal(
+    e:Exception, # What was raised
+    name:str, kwargs:dict, img_size:int|None, pretrained:bool # What was asked for
+)->str:
+    "Why a model could not be had"
+    if isinstance(e, SizeError): e = e.__cause__
     reason = (str(e).splitlines() or [''])[0][:200] or type(e).__name__
     if 'hub:' in name or pretrained and buildable(name, kwargs, img_size):
         return f'the weights of {name} could not be had ({reason}): check the network and the name, or give checkpoint= a file that you have'
-    if not img_size or not (sizes := working_sizes(name, kwargs, img_size)): return f'{name} can\'t be made with {kwargs} ({reason})'
-    return f'{name} can\'t take images of {img_size} pixels ({reason}); it takes, for instance, {", ".join(map(str, sizes))}'
+    if not img_size or not (sizes := working_sizes(name, kwargs, img_size)): return f'{name} can\'t be made with {kwargs} ({reason}); check the options'
+    return f'{name} can\'t take images of {img_size} pixels ({reason}); sizes that it takes: {", ".join(map(str, sizes))}'
 
-# %% ../../nbs/13_models.zoo.ipynb #2faf4ba6
+# %% ../../nbs/13_models.zoo.ipynb #81c7153d
 def _staged(name, kwargs, img_size, pretrained, stats):
     "Build, check the size, wrap; every failure becomes an `InputError`"
     try:
@@ -259,22 +267,22 @@ def _staged(name, kwargs, img_size, pretrained, stats):
             model, args = build(name, kwargs, img_size, pretrained)
         if img_size: check_patches(model, img_size)
         if pretrained and stats is None: stats = tuple(tuple(model.pretrained_cfg[o]) for o in ('mean', 'std'))
-        if ':' in name: name, args = model.pretrained_cfg['architecture'], getattr(model, '_model_args', args)
+        if ':' in name: name, args = model.pretrained_cfg['architecture'], dict(getattr(model, '_model_args', args))  # the hub is not needed again
         return StagedModel(model, img_size, mean=stats and stats[0], std=stats and stats[1], name=name, kwargs=args)
     except Exception as e:
         if isinstance(e, InputError) and not isinstance(e, SizeError): raise
         raise InputError(refusal(e, name, kwargs, img_size, pretrained)) from e
 
-# %% ../../nbs/13_models.zoo.ipynb #a5c7371c
+# %% ../../nbs/13_models.zoo.ipynb #b5c5eb84
 def create_model(
-    name:str|None=None,       # A short name (`ALIASES`), any timm name, 'hf-hub:...' or 'local-dir:...'; a name of `PUBLISHED` gives model and weights
+    name:str|None=None,       # Short name (`ALIASES`), timm's name, 'hf-hub:...' or 'local-dir:...'; a name of `PUBLISHED` gives model and weights
     n_classes:int|None=None,  # Number of classes; None: as many as the weights have
     img_size:int|None=None,   # Side of the images in pixels; None: what the model is made for
     pretrained:bool=False,    # Weights from timm's hub?
-    checkpoint:str|Path|None=None, # A file of weights, or a name of `PUBLISHED`
+    checkpoint:str|Path|None=None, # A file of weights, or a name of `PUBLISHED`; goes before `pretrained`
     model_args:dict|None=None,# More options for `timm.create_model`, such as drop_path_rate
     adapt:bool=False,         # See `load_checkpoint`
-    stats:tuple|None=None     # (mean, std) of the images that the weights in `checkpoint` were trained on; None: whatever the data gives
+    stats:tuple|None=None     # (mean, std) of the images that the weights were trained on; None: what the hub says, else whatever the data gives
 )->StagedModel:
     "A teacher or student by name"
     if checkpoint is None and name in PUBLISHED: name, checkpoint = None, name
@@ -282,10 +290,10 @@ def create_model(
     if known:
         name, n_classes, stats = name or known.model, n_classes or known.n_classes, stats or (known.mean, known.std)
         if n_classes != known.n_classes: raise InputError(f'the checkpoint {checkpoint!r} has {known.n_classes} classes, not {n_classes}')
-    if name is None: raise InputError('no model is named; give a name, for instance ' + ', '.join(ALIASES))
+    if name is None: raise InputError(f'no model is named; give a name, for instance one of {", ".join(ALIASES)}')
     for k,v in dict(n_classes=n_classes, img_size=img_size).items():
-        if v is not None and (not isinstance(v, int) or v < 1): raise InputError(f'{k} is {v!r}; expected a whole number of at least 1')
-    timm_name, kwargs = resolve(name)
-    kwargs = {**kwargs, **({'num_classes': n_classes} if n_classes else {}), **(model_args or {})}
+        if v is not None and (not isinstance(v, numbers.Integral) or v < 1): raise InputError(f'{k} is {v!r}; expected a whole number of at least 1')
+    timm_name, kwargs = resolve(str(name))
+    kwargs = {**kwargs, **(dict(num_classes=n_classes) if n_classes else {}), **(model_args or {})}
     staged = _staged(timm_name, kwargs, img_size, pretrained and not checkpoint, stats)
     return load_checkpoint(staged, checkpoint, adapt) if checkpoint else staged
