@@ -7,7 +7,7 @@ __all__ = ['ALIASES', 'default_cfgs', 'Published', 'PUBLISHED', 'wrappings', 'pr
            'hub_or_cache', 'published_file', 'unwrap', 'strip', 'read_state', 'misfit', 'load_checkpoint', 'build',
            'check_patches', 'buildable', 'working_sizes', 'refusal', 'create_model']
 
-# %% ../../nbs/13_models.zoo.ipynb #ab244f2b
+# %% ../../nbs/13_models.zoo.ipynb #86a2cef0
 import argparse, contextlib, itertools, numbers, pickle, socket, sys, warnings
 from collections import namedtuple
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ import mldr_kd.models.vim  # registers Vision Mamba with timm
 from ..core import InputError, check_name
 from .stages import SizeError, StagedModel
 
-# %% ../../nbs/13_models.zoo.ipynb #1d0ac35a
+# %% ../../nbs/13_models.zoo.ipynb #8583bc14
 ALIASES = dict(
     resnet18=('resnet18', {}), resnet101=('resnet101', {}), mobilenetv2=('mobilenetv2_100', {}), convnext_tiny=('convnext_tiny', {}),
     deit_tiny=('deit_tiny_patch16_224', {}), vit_small=('vit_small_patch16_224', {}), vit_large=('vit_large_patch16_224', {}),
@@ -37,7 +37,7 @@ ALIASES = dict(
     resnet_mini=('resnet18', dict(layers=[1, 1, 1, 1], channels=[16, 32, 64, 128], stem_type='deep', stem_width=8)),
     mixer_mini=('mixer_mini', {}))
 
-# %% ../../nbs/13_models.zoo.ipynb #10afe5f2
+# %% ../../nbs/13_models.zoo.ipynb #8d9cdd49
 default_cfgs = generate_default_cfgs({'mixer_mini': dict(num_classes=1000, input_size=(3, 32, 32), first_conv='stem.proj', classifier='head')})
 
 @register_model
@@ -46,7 +46,7 @@ def mixer_mini(pretrained=False, **kwargs):
     args = dict(img_size=32, patch_size=4, num_blocks=6, embed_dim=128, mlp_ratio=(.5, 4.))
     return build_model_with_cfg(MlpMixer, 'mixer_mini', pretrained, **{**args, **kwargs})
 
-# %% ../../nbs/13_models.zoo.ipynb #d869776a
+# %% ../../nbs/13_models.zoo.ipynb #8433ecb9
 def resolve(
     name:str # Short name or timm's; the forms 'hf-hub:...' and 'local-dir:...' pass
 )->tuple[str, dict]: # What `timm.create_model` takes
@@ -58,7 +58,7 @@ def resolve(
     if tag: check_name(name, timm.list_models(base + '.*', pretrained=True, include_tags=True), f'weights of {base}')
     return name, {}
 
-# %% ../../nbs/13_models.zoo.ipynb #13daa61b
+# %% ../../nbs/13_models.zoo.ipynb #00e49a16
 class Renormalize(nn.Module):
     "Images normalised by one mean and standard deviation to the same images normalised by another"
     def __init__(self,
@@ -82,7 +82,7 @@ class Renormalize(nn.Module):
 
 def _floats(stats): return tuple(tuple(float(v) for v in o) for o in stats)
 
-# %% ../../nbs/13_models.zoo.ipynb #8ad140d2
+# %% ../../nbs/13_models.zoo.ipynb #d9ee8693
 Published = namedtuple('Published', 'repo file model n_classes mean std')
 _cifar100 = 100, (.5071, .4865, .4409), (.2673, .2564, .2762)
 PUBLISHED = {name: Published('YYaoXin/MLDR-KD', f'weights/{file}', model, *_cifar100) for name, model, file in (
@@ -92,7 +92,7 @@ PUBLISHED = {name: Published('YYaoXin/MLDR-KD', f'weights/{file}', model, *_cifa
     ('vim_small_cifar100', 'vim_small', 'Vison_Mamba_Small_cirfa100.pth.tar'),
     ('vit_large_cifar100', 'vit_large', 'CIFAR100_ViT_large.pth.tar'))}
 
-# %% ../../nbs/13_models.zoo.ipynb #e318e02c
+# %% ../../nbs/13_models.zoo.ipynb #5ac79c9a
 @contextlib.contextmanager
 def hub_or_cache():
     "Work from the hub's cache at once where its address does not resolve"
@@ -106,7 +106,7 @@ def hub_or_cache():
         raise
     finally: constants.HF_HUB_OFFLINE = was
 
-# %% ../../nbs/13_models.zoo.ipynb #9a3d673b
+# %% ../../nbs/13_models.zoo.ipynb #da2b1b21
 def published_file(
     name:str # One of `PUBLISHED`
 )->Path:
@@ -120,7 +120,7 @@ def published_file(
         raise InputError(f'the checkpoint {name!r} could not be downloaded ({type(e).__name__}): fetch '
             f'https://huggingface.co/{p.repo}/resolve/main/{p.file} on a machine with a network and put it at {local}, or give its path') from e
 
-# %% ../../nbs/13_models.zoo.ipynb #7ef19dae
+# %% ../../nbs/13_models.zoo.ipynb #104f6e43
 wrappings, prefixes = ('state_dict_ema', 'model_ema', 'state_dict', 'model'), ('module.', '_orig_mod.', 'teacher.', 'model.')
 
 def unwrap(
@@ -142,7 +142,7 @@ def strip(
     while state and (p := next(filter(spare, prefixes), None)): state = {k[len(p):]: v for k,v in state.items()}
     return state
 
-# %% ../../nbs/13_models.zoo.ipynb #7ca4fcd4
+# %% ../../nbs/13_models.zoo.ipynb #8f5aff15
 def read_state(
     path:str|Path # A .safetensors file, or one that torch.save wrote
 )->dict[str, torch.Tensor]:
@@ -162,7 +162,7 @@ def read_state(
                          'give a .safetensors file or one that torch.save wrote') from e
     return unwrap(saved)
 
-# %% ../../nbs/13_models.zoo.ipynb #9ff5ad8a
+# %% ../../nbs/13_models.zoo.ipynb #a0dae1ed
 def misfit(
     state:dict, # Weights of a checkpoint
     model:nn.Module
@@ -180,7 +180,7 @@ def misfit(
     hint = ['for weights of another image size give adapt=True'] if any('pos' in k for k in other) else []
     return '; '.join([f'{what} {first(ks, *show)}' for what, ks, *show in kinds if ks] + hint) or None
 
-# %% ../../nbs/13_models.zoo.ipynb #2403482f
+# %% ../../nbs/13_models.zoo.ipynb #4b210725
 def load_checkpoint(
     model:nn.Module,      # A `StagedModel` or a plain model
     checkpoint:str|Path,  # A file, or a name of `PUBLISHED`
@@ -199,7 +199,7 @@ def load_checkpoint(
     plain.load_state_dict(state)
     return model
 
-# %% ../../nbs/13_models.zoo.ipynb #7af9d95e
+# %% ../../nbs/13_models.zoo.ipynb #f684a8ab
 def build(
     name:str,     # timm's name
     kwargs:dict,  # timm's options
@@ -213,7 +213,7 @@ def build(
         if not img_size or "keyword argument 'img_size'" not in str(e): raise
     return timm.create_model(name, pretrained=pretrained, **kwargs), kwargs
 
-# %% ../../nbs/13_models.zoo.ipynb #8b1c729b
+# %% ../../nbs/13_models.zoo.ipynb #72ad2150
 def check_patches(model:nn.Module, img_size:int):
     "Refuse an image size that the patches don't divide"
     embed = getattr(model, 'patch_embed', None) or getattr(model, 'stem', None)
@@ -223,7 +223,7 @@ def check_patches(model:nn.Module, img_size:int):
         raise InputError(f'images of {img_size} pixels can\'t be cut into the patches of {p} pixels that {type(model).__name__} takes; '
                          f'sizes that can: {", ".join(str(o) for o in (img_size//p*p, (img_size//p+1)*p) if o)}')
 
-# %% ../../nbs/13_models.zoo.ipynb #4ca43064
+# %% ../../nbs/13_models.zoo.ipynb #991403b3
 def buildable(name:str, kwargs:dict, img_size:int|None=None)->bool:
     "Whether a model can be made and run at an image size"
     try:
@@ -245,7 +245,7 @@ def working_sizes(
     sizes = sorted({8, 16, 28, 32, 48, 56, 64, 96, 112, 128, 160, 192, 224, 256, 288, 384, *own[1:]}, key=lambda o: abs(o - near))
     return sorted(itertools.islice((o for o in sizes if buildable(name, kwargs, o)), n))
 
-# %% ../../nbs/13_models.zoo.ipynb #64ffe58b
+# %% ../../nbs/13_models.zoo.ipynb #9bb69fc8
 def refusal(
     e:Exception, # What was raised
     name:str, kwargs:dict, img_size:int|None, pretrained:bool # What was asked for
@@ -258,7 +258,7 @@ def refusal(
     if not img_size or not (sizes := working_sizes(name, kwargs, img_size)): return f'{name} can\'t be made with {kwargs} ({reason}); check the options'
     return f'{name} can\'t take images of {img_size} pixels ({reason}); sizes that it takes: {", ".join(map(str, sizes))}'
 
-# %% ../../nbs/13_models.zoo.ipynb #81c7153d
+# %% ../../nbs/13_models.zoo.ipynb #813deb7b
 def _staged(name, kwargs, img_size, pretrained, stats):
     "Build, check the size, wrap; every failure becomes an `InputError`"
     try:
@@ -273,7 +273,7 @@ def _staged(name, kwargs, img_size, pretrained, stats):
         if isinstance(e, InputError) and not isinstance(e, SizeError): raise
         raise InputError(refusal(e, name, kwargs, img_size, pretrained)) from e
 
-# %% ../../nbs/13_models.zoo.ipynb #b5c5eb84
+# %% ../../nbs/13_models.zoo.ipynb #cf29c18a
 def create_model(
     name:str|None=None,       # Short name (`ALIASES`), timm's name, 'hf-hub:...' or 'local-dir:...'; a name of `PUBLISHED` gives model and weights
     n_classes:int|None=None,  # Number of classes; None: as many as the weights have
