@@ -42,11 +42,14 @@ class Recipe:
     per_class:int|None=None         # Labelled training pictures a class for the students; None is all
     data_seed:int=42                # Of the held-out part and the choice of labelled pictures, the same for every method and seed
     teacher:str='vit_mini'          # A name for `create_model`
+    teacher_args:dict=field(default_factory=dict) # More options for its creation, e.g. dict(depth=4)
     teacher_checkpoint:str|None=None # Its weights: a file or a published name
     teacher_pretrained:bool=False   # Start it from the hub's weights
     teacher_epochs:int=0            # Train it here for so many epochs (0: it must come with weights)
     teacher_lr:float=1e-3           # Peak learning rate of that training (AdamW, one cycle)
+    teacher_bs:int=128              # Batch size of that training
     student:str='resnet_mini'       # A name for `create_model`; it starts from scratch
+    student_args:dict=field(default_factory=dict) # As `teacher_args`
     epochs:int=300
     bs:int=128                      # Batch size
     opt:str='sgd'                   # 'sgd' (Nesterov momentum 0.9) or 'adamw'
@@ -71,7 +74,7 @@ def check_recipe(recipe:Recipe)->Recipe:
     for key, ok, want in (
         ('size', r.size >= 8, 'at least 8 pixels'), ('valid_pct', 0 < r.valid_pct < 1, 'a share between 0 and 1'), ('epochs', r.epochs >= 1, 'at least 1'),
         ('per_class', r.per_class is None or r.per_class >= 1, 'at least 1'), ('teacher_epochs', r.teacher_epochs >= 0, '0 or more'), ('teacher_lr', r.teacher_lr > 0, 'a positive number'),
-        ('bs', r.bs >= 1, 'at least 1'), ('lr', r.lr > 0, 'a positive number'), ('final_lr', r.final_lr >= 0, '0 or more'), ('warmup_lr', r.warmup_lr >= 0, '0 or more'),
+        ('bs', r.bs >= 1, 'at least 1'), ('teacher_bs', r.teacher_bs >= 1, 'at least 1'), ('lr', r.lr > 0, 'a positive number'), ('final_lr', r.final_lr >= 0, '0 or more'), ('warmup_lr', r.warmup_lr >= 0, '0 or more'),
         ('warmup_epochs', r.warmup_epochs >= 0, '0 or more'), ('wd', r.wd >= 0, '0 or more'), ('clip', r.clip is None or r.clip > 0, 'a positive number'),
         ('mixup', r.mixup >= 0, '0 or more'), ('cutmix', r.cutmix >= 0, '0 or more'), ('label_smoothing', 0 <= r.label_smoothing < 1, 'from 0 to below 1'), ('weight', r.weight >= 0, '0 or more')):
         if not ok: raise InputError(f'{key} is {getattr(r, key)!r}; {want} was expected')
@@ -92,5 +95,5 @@ def recipe_from(d:dict)->Recipe: # Checked
 
 # %% ../nbs/50_recipes.ipynb #fb90c903
 RECIPES = dict(
-    digits=Recipe('digits', dataset='digits', size=16, per_class=5, teacher='vit_mini', teacher_epochs=15, teacher_lr=1e-3, student='resnet_mini',
+    digits=Recipe('digits', dataset='digits', size=16, per_class=5, teacher='vit_mini', teacher_epochs=10, teacher_lr=2e-3, teacher_bs=64, student='resnet_mini',
                   epochs=60, bs=25, opt='sgd', lr=.05, final_lr=1e-3, warmup_epochs=3, warmup_lr=1e-4, wd=2e-3))
