@@ -7,7 +7,7 @@ __all__ = ['ALIASES', 'default_cfgs', 'Published', 'PUBLISHED', 'wrappings', 'pr
            'hub_or_cache', 'published_file', 'unwrap', 'strip', 'read_state', 'misfit', 'load_checkpoint', 'build',
            'check_patches', 'buildable', 'working_sizes', 'refusal', 'create_model']
 
-# %% ../../nbs/13_models.zoo.ipynb #86a2cef0
+# %% ../../nbs/13_models.zoo.ipynb #c2916feb
 import argparse, contextlib, itertools, numbers, pickle, socket, sys, warnings
 from collections import namedtuple
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ import mldr_kd.models.vim  # registers Vision Mamba with timm
 from ..core import InputError, check_name
 from .stages import SizeError, StagedModel
 
-# %% ../../nbs/13_models.zoo.ipynb #8583bc14
+# %% ../../nbs/13_models.zoo.ipynb #04c21780
 ALIASES = dict(
     resnet18=('resnet18', {}), resnet101=('resnet101', {}), mobilenetv2=('mobilenetv2_100', {}), convnext_tiny=('convnext_tiny', {}),
     deit_tiny=('deit_tiny_patch16_224', {}), vit_small=('vit_small_patch16_224', {}), vit_large=('vit_large_patch16_224', {}),
@@ -37,7 +37,7 @@ ALIASES = dict(
     resnet_mini=('resnet18', dict(layers=[1, 1, 1, 1], channels=[16, 32, 64, 128], stem_type='deep', stem_width=8)),
     mixer_mini=('mixer_mini', {}))
 
-# %% ../../nbs/13_models.zoo.ipynb #8d9cdd49
+# %% ../../nbs/13_models.zoo.ipynb #736602bc
 default_cfgs = generate_default_cfgs({'mixer_mini': dict(num_classes=1000, input_size=(3, 32, 32), first_conv='stem.proj', classifier='head')})
 
 @register_model
@@ -46,7 +46,7 @@ def mixer_mini(pretrained=False, **kwargs):
     args = dict(img_size=32, patch_size=4, num_blocks=6, embed_dim=128, mlp_ratio=(.5, 4.))
     return build_model_with_cfg(MlpMixer, 'mixer_mini', pretrained, **{**args, **kwargs})
 
-# %% ../../nbs/13_models.zoo.ipynb #8433ecb9
+# %% ../../nbs/13_models.zoo.ipynb #dfdd031b
 def resolve(
     name:str # Short name or timm's; the forms 'hf-hub:...' and 'local-dir:...' pass
 )->tuple[str, dict]: # What `timm.create_model` takes
@@ -58,7 +58,7 @@ def resolve(
     if tag: check_name(name, timm.list_models(base + '.*', pretrained=True, include_tags=True), f'weights of {base}')
     return name, {}
 
-# %% ../../nbs/13_models.zoo.ipynb #00e49a16
+# %% ../../nbs/13_models.zoo.ipynb #d32536ae
 class Renormalize(nn.Module):
     "Images normalised by one mean and standard deviation to the same images normalised by another"
     def __init__(self,
@@ -82,7 +82,7 @@ class Renormalize(nn.Module):
 
 def _floats(stats): return tuple(tuple(float(v) for v in o) for o in stats)
 
-# %% ../../nbs/13_models.zoo.ipynb #d9ee8693
+# %% ../../nbs/13_models.zoo.ipynb #3afedf48
 Published = namedtuple('Published', 'repo file model n_classes mean std')
 _cifar100 = 100, (.5071, .4865, .4409), (.2673, .2564, .2762)
 PUBLISHED = {name: Published('YYaoXin/MLDR-KD', f'weights/{file}', model, *_cifar100) for name, model, file in (
@@ -92,7 +92,7 @@ PUBLISHED = {name: Published('YYaoXin/MLDR-KD', f'weights/{file}', model, *_cifa
     ('vim_small_cifar100', 'vim_small', 'Vison_Mamba_Small_cirfa100.pth.tar'),
     ('vit_large_cifar100', 'vit_large', 'CIFAR100_ViT_large.pth.tar'))}
 
-# %% ../../nbs/13_models.zoo.ipynb #5ac79c9a
+# %% ../../nbs/13_models.zoo.ipynb #2a8b7949
 @contextlib.contextmanager
 def hub_or_cache():
     "Work from the hub's cache at once where its address does not resolve"
@@ -106,7 +106,7 @@ def hub_or_cache():
         raise
     finally: constants.HF_HUB_OFFLINE = was
 
-# %% ../../nbs/13_models.zoo.ipynb #da2b1b21
+# %% ../../nbs/13_models.zoo.ipynb #b2f910c6
 def published_file(
     name:str # One of `PUBLISHED`
 )->Path:
@@ -120,7 +120,7 @@ def published_file(
         raise InputError(f'the checkpoint {name!r} could not be downloaded ({type(e).__name__}): fetch '
             f'https://huggingface.co/{p.repo}/resolve/main/{p.file} on a machine with a network and put it at {local}, or give its path') from e
 
-# %% ../../nbs/13_models.zoo.ipynb #104f6e43
+# %% ../../nbs/13_models.zoo.ipynb #786e69a8
 wrappings, prefixes = ('state_dict_ema', 'model_ema', 'state_dict', 'model'), ('module.', '_orig_mod.', 'teacher.', 'model.')
 
 def unwrap(
@@ -142,7 +142,7 @@ def strip(
     while state and (p := next(filter(spare, prefixes), None)): state = {k[len(p):]: v for k,v in state.items()}
     return state
 
-# %% ../../nbs/13_models.zoo.ipynb #8f5aff15
+# %% ../../nbs/13_models.zoo.ipynb #cb3680db
 def read_state(
     path:str|Path # A .safetensors file, or one that torch.save wrote
 )->dict[str, torch.Tensor]:
@@ -162,7 +162,7 @@ def read_state(
                          'give a .safetensors file or one that torch.save wrote') from e
     return unwrap(saved)
 
-# %% ../../nbs/13_models.zoo.ipynb #a0dae1ed
+# %% ../../nbs/13_models.zoo.ipynb #3320c2b8
 def misfit(
     state:dict, # Weights of a checkpoint
     model:nn.Module
@@ -180,7 +180,7 @@ def misfit(
     hint = ['for weights of another image size give adapt=True'] if any('pos' in k for k in other) else []
     return '; '.join([f'{what} {first(ks, *show)}' for what, ks, *show in kinds if ks] + hint) or None
 
-# %% ../../nbs/13_models.zoo.ipynb #4b210725
+# %% ../../nbs/13_models.zoo.ipynb #a26bfb7c
 def load_checkpoint(
     model:nn.Module,      # A `StagedModel` or a plain model
     checkpoint:str|Path,  # A file, or a name of `PUBLISHED`
@@ -199,7 +199,7 @@ def load_checkpoint(
     plain.load_state_dict(state)
     return model
 
-# %% ../../nbs/13_models.zoo.ipynb #f684a8ab
+# %% ../../nbs/13_models.zoo.ipynb #7d3dda6e
 def build(
     name:str,     # timm's name
     kwargs:dict,  # timm's options
@@ -210,20 +210,21 @@ def build(
     sized = dict(kwargs, img_size=img_size) if img_size else kwargs
     try: return timm.create_model(name, pretrained=pretrained, **sized), sized
     except TypeError as e:
-        if not img_size or "keyword argument 'img_size'" not in str(e): raise
+        if not img_size or 'unexpected keyword' not in str(e) or "'img_size'" not in str(e): raise
     return timm.create_model(name, pretrained=pretrained, **kwargs), kwargs
 
-# %% ../../nbs/13_models.zoo.ipynb #72ad2150
+# %% ../../nbs/13_models.zoo.ipynb #068f9114
 def check_patches(model:nn.Module, img_size:int):
     "Refuse an image size that the patches don't divide"
     embed = getattr(model, 'patch_embed', None) or getattr(model, 'stem', None)
-    p = getattr(embed, 'patch_size', None)
+    p, proj = getattr(embed, 'patch_size', None), getattr(embed, 'proj', None)
     p = p[0] if isinstance(p, (tuple, list)) else p
-    if isinstance(p, int) and img_size % p and not getattr(embed, 'dynamic_img_pad', False):
+    apart = isinstance(proj, nn.Conv2d) and proj.kernel_size == proj.stride  # patches that overlap, as in PVT, take other sizes too
+    if p and apart and img_size % p and not getattr(embed, 'dynamic_img_pad', False):
         raise InputError(f'images of {img_size} pixels can\'t be cut into the patches of {p} pixels that {type(model).__name__} takes; '
                          f'sizes that can: {", ".join(str(o) for o in (img_size//p*p, (img_size//p+1)*p) if o)}')
 
-# %% ../../nbs/13_models.zoo.ipynb #991403b3
+# %% ../../nbs/13_models.zoo.ipynb #1f152d83
 def buildable(name:str, kwargs:dict, img_size:int|None=None)->bool:
     "Whether a model can be made and run at an image size"
     try:
@@ -245,7 +246,7 @@ def working_sizes(
     sizes = sorted({8, 16, 28, 32, 48, 56, 64, 96, 112, 128, 160, 192, 224, 256, 288, 384, *own[1:]}, key=lambda o: abs(o - near))
     return sorted(itertools.islice((o for o in sizes if buildable(name, kwargs, o)), n))
 
-# %% ../../nbs/13_models.zoo.ipynb #9bb69fc8
+# %% ../../nbs/13_models.zoo.ipynb #24263a08
 def refusal(
     e:Exception, # What was raised
     name:str, kwargs:dict, img_size:int|None, pretrained:bool # What was asked for
@@ -253,12 +254,12 @@ def refusal(
     "Why a model could not be had"
     if isinstance(e, SizeError): e = e.__cause__
     reason = (str(e).splitlines() or [''])[0][:200] or type(e).__name__
-    if 'hub:' in name or pretrained and buildable(name, kwargs, img_size):
+    if 'hub:' in name or pretrained and (isinstance(e, OSError) or buildable(name, kwargs, img_size)):
         return f'the weights of {name} could not be had ({reason}): check the network and the name, or give checkpoint= a file that you have'
     if not img_size or not (sizes := working_sizes(name, kwargs, img_size)): return f'{name} can\'t be made with {kwargs} ({reason}); check the options'
     return f'{name} can\'t take images of {img_size} pixels ({reason}); sizes that it takes: {", ".join(map(str, sizes))}'
 
-# %% ../../nbs/13_models.zoo.ipynb #813deb7b
+# %% ../../nbs/13_models.zoo.ipynb #676eebb1
 def _staged(name, kwargs, img_size, pretrained, stats):
     "Build, check the size, wrap; every failure becomes an `InputError`"
     try:
@@ -273,7 +274,7 @@ def _staged(name, kwargs, img_size, pretrained, stats):
         if isinstance(e, InputError) and not isinstance(e, SizeError): raise
         raise InputError(refusal(e, name, kwargs, img_size, pretrained)) from e
 
-# %% ../../nbs/13_models.zoo.ipynb #cf29c18a
+# %% ../../nbs/13_models.zoo.ipynb #b83c3714
 def create_model(
     name:str|None=None,       # Short name (`ALIASES`), timm's name, 'hf-hub:...' or 'local-dir:...'; a name of `PUBLISHED` gives model and weights
     n_classes:int|None=None,  # Number of classes; None: as many as the weights have
