@@ -4,7 +4,7 @@
 
 The plain side is the formula as written (`dfra_plain`), called six times. The sides alternate within one process, and medians are reported; peak memory is that of a process of its own, less the
 memory it had before the first call. The plain side is left out where its matrices would not fit (`--limit` GiB)."""
-import argparse, csv, os, resource, statistics, subprocess, sys, time
+import argparse, csv, os, statistics, subprocess, sys, threading, time
 import torch
 from mldr_kd.dfra import dfra, dfra_plain
 
@@ -39,12 +39,20 @@ def peak(B, C, method, threads):
     run = subprocess.run([sys.executable, __file__, '--peak', method, str(B), str(C), '--threads', str(threads)], capture_output=True, text=True)
     return float(run.stdout.split()[-1]) if run.returncode == 0 else float('nan')
 
+def resident(): return int(open('/proc/self/statm').read().split()[1])*os.sysconf('SC_PAGE_SIZE')/2**20 # MiB
+
 def print_peak(method, B, C):
-    step(METHODS[method], *logits(2, 4)) # threads and libraries are there
+    "Look at the process's size every millisecond of a step"
+    step(METHODS[method], *logits(16, 64)) # threads and libraries are there
     S, t = logits(B, C)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before, seen, done = resident(), [0.], threading.Event()
+    def watch():
+        while not done.wait(.001): seen.append(resident())
+    watcher = threading.Thread(target=watch)
+    watcher.start()
     step(METHODS[method], S, t)
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)/1024)
+    done.set(); watcher.join()
+    print(max(*seen, resident()) - before)
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -6,7 +6,7 @@
 __all__ = ['TERMS', 'TILE', 'METHODS', 'relation_matrices', 'relation_kl', 'probability_kl', 'DFRA', 'dfra_plain', 'n_nodes',
            'relation_op', 'dfra']
 
-# %% ../nbs/30_dfra.ipynb #d4d7b0c6
+# %% ../nbs/30_dfra.ipynb #c41a11ea
 import contextlib, functools, math, os, threading, warnings
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from .core import InputError, check_name
 
-# %% ../nbs/30_dfra.ipynb #0ae4255c
+# %% ../nbs/30_dfra.ipynb #7ffd7343
 def relation_matrices(
     x:Tensor,         # Logits (..., N, n): N vectors of n numbers
     n_classes:int     # C, whose root scales class and sample relations alike
@@ -23,7 +23,7 @@ def relation_matrices(
     "The outer product of every vector with itself, divided by $\\sqrt C$"
     return x.unsqueeze(-1)*x.unsqueeze(-2)/n_classes**.5
 
-# %% ../nbs/30_dfra.ipynb #e50fef27
+# %% ../nbs/30_dfra.ipynb #6ca86480
 def relation_kl(
     student:Tensor,  # Logits (..., N, n), divided by the temperature already
     teacher:Tensor,  # Logits (N, n), likewise
@@ -33,7 +33,7 @@ def relation_kl(
     log_p, log_q = (relation_matrices(x, n_classes).log_softmax(-2) for x in (teacher, student))
     return (log_p.exp()*(log_p - log_q)).sum((-3, -2, -1))/teacher.numel()
 
-# %% ../nbs/30_dfra.ipynb #27c18bd0
+# %% ../nbs/30_dfra.ipynb #0606af36
 def probability_kl(
     student:Tensor, # Logits (..., B, C), divided by the temperature already
     teacher:Tensor  # Logits (B, C), likewise
@@ -42,7 +42,7 @@ def probability_kl(
     log_p, log_q = teacher.log_softmax(-1), student.log_softmax(-1)
     return (log_p.exp()*(log_p - log_q)).sum((-2, -1))/teacher.shape[0]
 
-# %% ../nbs/30_dfra.ipynb #6736f92a
+# %% ../nbs/30_dfra.ipynb #61f17b37
 class DFRA(NamedTuple):
     "The three terms of DFRA and their sum; each a scalar, or `(L,)` for `L` students at once"
     class_relation:Tensor
@@ -52,7 +52,7 @@ class DFRA(NamedTuple):
 
 TERMS = DFRA._fields[:3]
 
-# %% ../nbs/30_dfra.ipynb #e19ac23a
+# %% ../nbs/30_dfra.ipynb #0058dd79
 def dfra_plain(
     student:Tensor,       # Logits (B, C), or (L, B, C): several students of one teacher
     teacher:Tensor,       # Logits (B, C); no gradient reaches them
@@ -65,7 +65,7 @@ def dfra_plain(
     c, r, p = relation_kl(s, t, C), relation_kl(s.mT, t.mT, C), probability_kl(s, t)
     return DFRA(c, r, p, c + r + alpha*p)
 
-# %% ../nbs/30_dfra.ipynb #ae016059
+# %% ../nbs/30_dfra.ipynb #62218ef0
 def _acc(device):
     "The dtype to sum in: float64, where the device has it"
     return torch.float32 if device.type == 'mps' else torch.float64
@@ -80,20 +80,20 @@ def _pick_gaps(y, v, wide):
     hi, lo = y.chunk(2, 1)
     return torch.where(v >= 0, hi, lo)
 
-# %% ../nbs/30_dfra.ipynb #8ca82e0b
-TILE = 2**18 # numbers in a tile, for each thread
+# %% ../nbs/30_dfra.ipynb #c04f29e6
+TILE = 2**18 # numbers in a tile
 
 def _tiles(N, n, device):
     "Cut `N` matrices of `n` x `n` into (first, last) matrix, (first, last) column"
-    size = TILE*min(torch.get_num_threads(), 16) if device.type == 'cpu' else 64*TILE
+    size = TILE if device.type == 'cpu' else 64*TILE
     if n*n <= size:
         b = min(size//(n*n), N)
         return [(i, min(i+b, N), 0, n) for i in range(0, N, b)]
     b = max(size//n, 1)
     return [(i, i+1, k, min(k+b, n)) for i in range(N) for k in range(0, n, b)]
 
-# %% ../nbs/30_dfra.ipynb #fe7235b8
-def _stream_alone(x, rows, spread, scale, wide):
+# %% ../nbs/30_dfra.ipynb #06fc8409
+def _stream(x, rows, spread, scale, wide):
     "For the softmaxed relations P of `x` (N, n): log of the normalisers (N, n), `rows @ P` and `spread @ P^T`, each (N, m, n)"
     N, n = x.shape
     rows = torch.cat([x.new_ones(N, 1, n), rows], 1)
@@ -112,34 +112,11 @@ def _stream_alone(x, rows, spread, scale, wide):
     Z = Y[:,:1]
     return Z[:,0].log(), Y[:,1:]/Z, G
 
-# %% ../nbs/30_dfra.ipynb #4ea1b7bd
-@functools.cache
-def _workers(n, pid):
-    "`n` threads, each of which computes on one core; made anew in a forked process"
-    def alone():
-        torch.get_num_threads()  # PyTorch sets a new thread up at this question, and would undo the next line later
-        torch.set_num_threads(1)
-    pool, all_there = ThreadPoolExecutor(n, initializer=alone), threading.Barrier(n)
-    asked = torch.get_num_threads()
-    list(pool.map(lambda _: all_there.wait(), range(n)))
-    torch.set_num_threads(asked)
-    return pool
-
-def _stream(x, rows, spread, scale, wide):
-    "`_stream_alone`, the samples shared among PyTorch's number of threads"
-    n = min(torch.get_num_threads(), 16)
-    if x.device.type != 'cpu' or n == 1 or len(x) < n or x.numel()*x.shape[1] < TILE: return _stream_alone(x, rows, spread, scale, wide)
-    inference = torch.is_inference_mode_enabled()
-    def part(tensors):
-        with torch.inference_mode(inference), torch.no_grad(): return _stream_alone(*tensors, scale, wide)
-    parts = zip(*(o.tensor_split(min(4*n, len(x))) for o in (x, rows, spread)))
-    return tuple(torch.cat(o) for o in zip(*_workers(n, os.getpid()).map(part, parts)))
-
-# %% ../nbs/30_dfra.ipynb #5e2d900c
+# %% ../nbs/30_dfra.ipynb #4ceb18cf
 try: import triton, triton.language as tl
 except ImportError: triton = None
 
-# %% ../nbs/30_dfra.ipynb #572e3cc3
+# %% ../nbs/30_dfra.ipynb #7930164a
 if triton is not None:
     @triton.jit
     def _product_kernel(x, ends, v, out, n, m, scale, ALONG_ROWS: tl.constexpr, M: tl.constexpr, BLOCK: tl.constexpr):
@@ -158,7 +135,7 @@ if triton is not None:
             total += tl.dot(V, F, input_precision='ieee')
         tl.store(out + p*m*n + i[:,None]*n + c[None,:], total, mask=(i < m)[:,None] & (c < n)[None,:])
 
-# %% ../nbs/30_dfra.ipynb #bded4a12
+# %% ../nbs/30_dfra.ipynb #2bfc6bb1
 def _product(x, ends, v, scale, along_rows):
     "`v @ E`, or `v @ E^T`, by the kernel"
     (N, m, n), v = v.shape, v.contiguous()
@@ -176,7 +153,7 @@ def _stream_triton(x, rows, spread, scale, wide):
     Z = Y[:,:1]
     return Z[:,0].log(), Y[:,1:]/Z, _product(x, ends, spread/Z, scale, True)
 
-# %% ../nbs/30_dfra.ipynb #5b8fd6e4
+# %% ../nbs/30_dfra.ipynb #cd06c9fa
 @functools.cache
 def _triton_works(device):
     "Does the kernel compile on this device, and agree with `_stream`?"
@@ -190,7 +167,7 @@ def _triton_works(device):
     warnings.warn(f"dfra's Triton kernel can't be used on {device} ({reason}); PyTorch's operators take its place")
     return False
 
-# %% ../nbs/30_dfra.ipynb #3d960db0
+# %% ../nbs/30_dfra.ipynb #d64991c1
 def n_nodes(
     spread:float, # R**2/sqrt(C), R the range of a sample's logits
     tol:float     # Largest error of an entry of P
@@ -203,7 +180,7 @@ def n_nodes(
         best = min(best, math.log(max(4*K/(tol*(rho - 1)), 1))/math.log(rho))
     return math.ceil(best) + 1 if best < 1e6 else 10**6
 
-# %% ../nbs/30_dfra.ipynb #313483d4
+# %% ../nbs/30_dfra.ipynb #3ff0a17a
 def _chebyshev(q, like):
     "`q` Chebyshev points in [-1, 1] with their barycentric weights"
     i = torch.arange(q, device=like.device, dtype=like.dtype)
@@ -218,7 +195,7 @@ def _interpolation(u, q):
     W = w[:,None]/torch.where(d == 0, torch.full_like(d, 1e-25), d)
     return W/W.sum(1, keepdim=True)
 
-# %% ../nbs/30_dfra.ipynb #1f4916a2
+# %% ../nbs/30_dfra.ipynb #28ba087e
 def _stream_interpolated(x, rows, spread, scale, wide):
     "`_stream` with the columns of P interpolated from a few"
     (N, n), reach = x.shape, scale*((x.amax(1) - x.amin(1))**2).max().item()
@@ -240,7 +217,7 @@ def _stream_interpolated(x, rows, spread, scale, wide):
         log_z[p] = ((top + Z.log())[:,None]@W)[:,0] + scale*x[p]*(mid[p] - shift)
     return log_z.to(dtype), Y.to(dtype), G.to(dtype)
 
-# %% ../nbs/30_dfra.ipynb #83393165
+# %% ../nbs/30_dfra.ipynb #34072e88
 def _wide(student, teacher, scale):
     "Do exponents leave the safe range? Looking costs a CUDA device a wait, so there the answer is always yes"
     if student.device.type != 'cpu': return True
@@ -252,24 +229,52 @@ def _streamer(method, device, dtype):
     on_triton = method == 'triton' or method == 'exact' and dtype == torch.float32
     return _stream_triton if on_triton and _triton_works(device) else _stream
 
+def _relation_part(student, teacher, scale, with_grad, wide, stream):
+    "Sums (L,) over all columns of the KL, and their gradients (L, N, n); students (L, N, n), teacher (N, n)"
+    L, N, n = student.shape
+    S, V, none = student.reshape(L*N, 1, n), torch.cat([teacher[None], student]).transpose(0, 1).contiguous(), slice(None if with_grad else 0)
+    log_zs, gap_s, spread_s = stream(S[:,0], _gap_rows(S, wide)[:,none], S[:,none], scale, wide)
+    log_zt, gap_t, spread_t = stream(teacher, _gap_rows(V, wide), V[:,1:][:,none], scale, wide)
+    gap_t, acc = _pick_gaps(gap_t, V, wide).transpose(0, 1), _acc(student.device)                        # (1+L, N, n)
+    cross = scale*(V.transpose(0, 1).to(acc)*gap_t).sum((1, 2))
+    value = cross[1:] - cross[0] + log_zs.view(L, -1).sum(1, dtype=acc) - log_zt.sum(dtype=acc)
+    if not with_grad: return value, student[:,:0]
+    gap_s = _pick_gaps(gap_s, S, wide).view(L, N, n)
+    return value, (gap_t[1:] - gap_s + spread_s.view(L, N, n) - spread_t.transpose(0, 1))*scale
+
+# %% ../nbs/30_dfra.ipynb #6500bb25
+@functools.cache
+def _workers(n, pid):
+    "`n` threads, each of which computes on one core; made anew in a forked process"
+    def alone():
+        torch.get_num_threads()  # PyTorch sets a new thread up at this question, and would undo the next line later
+        torch.set_num_threads(1)
+    pool, all_there, asked = ThreadPoolExecutor(n, initializer=alone), threading.Barrier(n), torch.get_num_threads()
+    list(pool.map(lambda _: all_there.wait(), range(n)))
+    torch.set_num_threads(asked)
+    return pool
+
+def _shared(f, student, teacher):
+    "`f(student, teacher)`, the samples shared among PyTorch's number of threads"
+    n, (N, m) = min(torch.get_num_threads(), 16), teacher.shape
+    if student.device.type != 'cpu' or n == 1 or N < n or student.numel()*m < TILE: return f(student, teacher)
+    inference, k = torch.is_inference_mode_enabled(), min(4*n, N)
+    def part(s, t):
+        with torch.inference_mode(inference), torch.no_grad(): return f(s, t)
+    values, grads = zip(*_workers(n, os.getpid()).map(part, student.tensor_split(k, 1), teacher.tensor_split(k)))
+    return sum(values), torch.cat(grads, 1)
+
+# %% ../nbs/30_dfra.ipynb #b3fdf731
 def _relation(student, teacher, scale, with_grad, method='exact'):
     "Values (L,) and gradients (L, N, n) of `relation_kl`; students (L, N, n), teacher (N, n)"
     L, N, n = student.shape
     if n == 1: return student.new_zeros(L), torch.zeros_like(student if with_grad else student[:0,0,0]) # one entry, whose softmax is 1
-    S, V = student.reshape(L*N, 1, n), torch.cat([teacher[None], student]).transpose(0, 1).contiguous()
-    wide, none, stream = _wide(student, teacher, scale), slice(None if with_grad else 0), _streamer(method, student.device, student.dtype)
-    log_zs, gap_s, spread_s = stream(S[:,0], _gap_rows(S, wide)[:,none], S[:,none], scale, wide)
-    log_zt, gap_t, spread_t = stream(teacher, _gap_rows(V, wide), V[:,1:][:,none], scale, wide)
-    gap_t = _pick_gaps(gap_t, V, wide).transpose(0, 1)                                                   # (1+L, N, n)
-    acc = _acc(student.device)
-    cross = scale*(V.transpose(0, 1).to(acc)*gap_t).sum((1, 2))
-    value = cross[1:] - cross[0] + log_zs.view(L, -1).sum(1, dtype=acc) - log_zt.sum(dtype=acc)
+    wide, stream = _wide(student, teacher, scale), _streamer(method, student.device, student.dtype)
+    value, grad = _shared(lambda s, t: _relation_part(s, t, scale, with_grad, wide, stream), student, teacher)
     value = (value/(N*n)).clamp(min=0).to(student.dtype)
-    if not with_grad: return value, student.new_empty(0)
-    gap_s = _pick_gaps(gap_s, S, wide).view(L, N, n)
-    return value, (gap_t[1:] - gap_s + spread_s.view(L, N, n) - spread_t.transpose(0, 1))*(scale/(N*n))
+    return value, grad.div_(N*n) if with_grad else student.new_empty(0)
 
-# %% ../nbs/30_dfra.ipynb #efea05ad
+# %% ../nbs/30_dfra.ipynb #48905847
 @contextlib.contextmanager
 def _full_precision(device):
     "Keep matrix products in the precision of their factors"
@@ -300,7 +305,7 @@ def _backward(ctx, grad_value, grad_grad):
 
 relation_op.register_autograd(_backward, setup_context=_save)
 
-# %% ../nbs/30_dfra.ipynb #314f898f
+# %% ../nbs/30_dfra.ipynb #9112cc50
 def _check(student, teacher, temperature):
     "Refuse what DFRA can't compare"
     for name, x in (('student', student), ('teacher', teacher)):
@@ -316,7 +321,7 @@ def _check(student, teacher, temperature):
     if student.device != teacher.device: raise InputError(f'student logits on {student.device}, teacher logits on {teacher.device}; move them to one device')
     if not 0 < temperature < math.inf: raise InputError(f'temperature {temperature} given; it must be a number above 0')
 
-# %% ../nbs/30_dfra.ipynb #6364570c
+# %% ../nbs/30_dfra.ipynb #3c643ba2
 METHODS = ('exact', 'streamed', 'triton', 'interpolated')
 
 def _plain(x):

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LEVELS', 'task_loss', 'MLDR', 'check_logits', 'MLDRLoss']
 
-# %% ../nbs/32_mldr.ipynb #f87a890c
+# %% ../nbs/32_mldr.ipynb #fc225eda
 from typing import NamedTuple
 import torch
 import torch.nn.functional as F
@@ -17,7 +17,7 @@ from .losses.logits import as_float, soft_labels
 from .dfra import METHODS, TERMS, dfra
 from .msdf import MSDF, Fused
 
-# %% ../nbs/32_mldr.ipynb #847ee7ed
+# %% ../nbs/32_mldr.ipynb #56a04ab3
 def task_loss(
     logits:Tensor,           # The student's (B, C)
     labels:Tensor,           # (B,) class numbers, or (B, C) distributions
@@ -27,7 +27,7 @@ def task_loss(
     logits = as_float(logits)
     return F.cross_entropy(logits, soft_labels(labels, logits.shape[1]).to(logits.dtype), label_smoothing=label_smoothing if labels.ndim == 1 else 0.)
 
-# %% ../nbs/32_mldr.ipynb #fa842a0a
+# %% ../nbs/32_mldr.ipynb #b0e881c5
 class MLDR(NamedTuple):
     "The objective, its parts (scalars), and MSDF's answers; what an ablation leaves out is a zero, or None"
     total:Tensor
@@ -41,7 +41,7 @@ class MLDR(NamedTuple):
 
 LEVELS = ('logit', 'stage', 'fused')
 
-# %% ../nbs/32_mldr.ipynb #0c175bdd
+# %% ../nbs/32_mldr.ipynb #83203eb5
 def check_logits(
     student:Tensor,  # (B, C)
     teacher:Tensor,  # (B, C)
@@ -53,7 +53,7 @@ def check_logits(
             raise InputError(f'the {name} gives logits of shape {tuple(z.shape)}, and this loss was made for {n_classes} classes, (B, {n_classes}); student, teacher and data must share their classes')
     if len(student) != len(teacher): raise InputError(f'the student gives {len(student)} rows of logits and the teacher {len(teacher)}; both must see the same batch')
 
-# %% ../nbs/32_mldr.ipynb #fdf94148
+# %% ../nbs/32_mldr.ipynb #c2b8a7a5
 class MLDRLoss(nn.Module):
     "MLDR-KD's objective (METHOD.md section 4), with the parameters that it trains beside the student"
     def __init__(self,
@@ -86,7 +86,7 @@ class MLDRLoss(nn.Module):
         "The three distillation terms by name, without the cross-entropy: for a training loop that has its own task loss"
         return self.compare(student_logits, stage_features, teacher_logits)[0]
 
-# %% ../nbs/32_mldr.ipynb #2824946b
+# %% ../nbs/32_mldr.ipynb #ffa21479
 @patch
 def compare(self:MLDRLoss, student_logits, stage_features, teacher_logits):
     "The distillation terms as a dict, and what MSDF answered"

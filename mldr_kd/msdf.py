@@ -6,7 +6,7 @@
 __all__ = ['separable_block', 'conv_projector', 'PatchMerge', 'TokenBlock', 'TokenProjector', 'init_weights', 'StageHead', 'Gate',
            'UniformGate', 'check_feature', 'check_batch', 'Fused', 'MSDF']
 
-# %% ../nbs/31_msdf.ipynb #51f6fdbc
+# %% ../nbs/31_msdf.ipynb #2c8257b3
 import math
 from typing import NamedTuple
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from .core import InputError, check_name
 from .models.stages import StageInfo
 
-# %% ../nbs/31_msdf.ipynb #ec9b46ef
+# %% ../nbs/31_msdf.ipynb #fbf6fd55
 def separable_block(
     ni:int, # Channels in
     nf:int  # Channels out
@@ -25,7 +25,7 @@ def separable_block(
         return [nn.Conv2d(ni, ni, 3, stride, 1, groups=ni, bias=False), nn.Conv2d(ni, n_out, 1, bias=False), nn.BatchNorm2d(n_out), nn.ReLU()]
     return nn.Sequential(*half(ni, 2), *half(nf, 1))
 
-# %% ../nbs/31_msdf.ipynb #7f071ff7
+# %% ../nbs/31_msdf.ipynb #5b9debfa
 def conv_projector(
     stage:StageInfo, # What the feature looks like
     n_after:int,     # Stages after this one: 3, 2, 1, 0
@@ -37,7 +37,7 @@ def conv_projector(
     blocks = [separable_block(a, b) for a,b in zip(widths, widths[1:])] or [nn.Conv2d(ni, dim, 1, bias=False)]
     return nn.Sequential(*blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
-# %% ../nbs/31_msdf.ipynb #e8ea090d
+# %% ../nbs/31_msdf.ipynb #a4d0aa1c
 class PatchMerge(nn.Module):
     "Merge 2x2 patches of a square token map (B, g*g, C): one Linear and a GELU; an odd side is padded with zeros"
     def __init__(self, dim:int):
@@ -52,7 +52,7 @@ class PatchMerge(nn.Module):
         x = x.view(B, h, 2, h, 2, C).transpose(2, 3).reshape(B, h*h, 4*C)
         return F.gelu(self.merge(x))
 
-# %% ../nbs/31_msdf.ipynb #01581022
+# %% ../nbs/31_msdf.ipynb #e13d65ed
 class TokenBlock(nn.Module):
     "A pre-norm Transformer block over tokens (B, N, C)"
     def __init__(self, dim:int, heads:int):
@@ -68,7 +68,7 @@ class TokenBlock(nn.Module):
         x = x + self.proj(attended)
         return x + self.mlp(self.norm2(x))
 
-# %% ../nbs/31_msdf.ipynb #09dd1407
+# %% ../nbs/31_msdf.ipynb #6830afed
 class TokenProjector(nn.Module):
     "A token stage's feature (B, prefix + grid*grid, C) to its descriptor (B, dim); ours, after One-for-All KD's token branches"
     def __init__(self,
@@ -89,7 +89,7 @@ class TokenProjector(nn.Module):
         x = self.blocks(torch.cat([prefix, self.merges(patches)], 1))
         return self.out(x[:,0] if self.prefix else x.mean(1))
 
-# %% ../nbs/31_msdf.ipynb #f3f3015a
+# %% ../nbs/31_msdf.ipynb #62c5e220
 def init_weights(m:nn.Module):
     "The method's initialisation, for `Module.apply`"
     if isinstance(m, nn.Conv2d): nn.init.kaiming_normal_(m.weight, mode='fan_out', nonlinearity='relu')
@@ -97,7 +97,7 @@ def init_weights(m:nn.Module):
     elif isinstance(m, (nn.BatchNorm2d, nn.LayerNorm)): nn.init.ones_(m.weight)
     if getattr(m, 'bias', None) is not None: nn.init.zeros_(m.bias)
 
-# %% ../nbs/31_msdf.ipynb #1460beec
+# %% ../nbs/31_msdf.ipynb #c85bc259
 class StageHead(nn.Module):
     "One stage: its projector and its classifier"
     def __init__(self,
@@ -114,7 +114,7 @@ class StageHead(nn.Module):
         d = self.project(feature)
         return d, self.classify(d)
 
-# %% ../nbs/31_msdf.ipynb #21e37b11
+# %% ../nbs/31_msdf.ipynb #6e7ce4e0
 class Gate(nn.Sequential):
     "Scores of all stages from their descriptors (B, M, P), then weights (B, M, C) that sum to one over the stages"
     def __init__(self, n_classes:int, dim:int):
@@ -134,7 +134,7 @@ class UniformGate(nn.Module):
         B, M, _ = descriptors.shape
         return descriptors.new_full((B, M, self.n_classes), 1/M, dtype=torch.promote_types(descriptors.dtype, torch.float32))
 
-# %% ../nbs/31_msdf.ipynb #15bc00e4
+# %% ../nbs/31_msdf.ipynb #dd2f4783
 def check_feature(
     i:int,           # Number of the stage, from 1
     x:Tensor,        # Its feature
@@ -147,7 +147,7 @@ def check_feature(
         wanted = f'(B, {c}, {g}, {g})' if stage.kind == 'conv' else f'(B, {p} + {g}*{g}, {c})'
         raise InputError(f"the feature of stage {i} is {tuple(x.shape)}, and its StageInfo says {wanted}; describe the student's stages at the image size that it is trained with")
 
-# %% ../nbs/31_msdf.ipynb #0694512c
+# %% ../nbs/31_msdf.ipynb #d6a2f4d4
 def check_batch(
     i:int,            # Number of the stage, from 1
     n:int,            # Batch size
@@ -158,7 +158,7 @@ def check_batch(
     if n == 1 and n_after and stage.kind == 'conv' and stage.grid <= 2**n_after:
         raise InputError(f"a batch of 1 sample leaves stage {i}'s BatchNorm a single value per channel, its map being 1x1 at this image size; train with batches of at least 2 (drop_last=True)")
 
-# %% ../nbs/31_msdf.ipynb #3cf0e895
+# %% ../nbs/31_msdf.ipynb #ddd039f9
 class Fused(NamedTuple):
     "What MSDF answers; `fused_logits` and `weights` are None without a gate"
     descriptors:Tensor  # (B, M, P)
@@ -166,7 +166,7 @@ class Fused(NamedTuple):
     fused_logits:Tensor # (B, C)
     weights:Tensor      # (B, M, C)
 
-# %% ../nbs/31_msdf.ipynb #7bb59053
+# %% ../nbs/31_msdf.ipynb #da48c96f
 class MSDF(nn.Module):
     "Multi-Scale Dynamic Fusion: stage features to stage logits, and their fusion by a gate"
     def __init__(self,
