@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['token_families', 'StageInfo', 'spread', 'stage_indices', 'is_token_family', 'conv_head', 'layout_of', 'arrange',
-           'tapped', 'model_img_size', 'SizeError', 'check_stageable', 'StagedModel']
+           'tapped', 'model_img_size', 'model_in_chans', 'SizeError', 'check_stageable', 'StagedModel']
 
-# %% ../../nbs/10_models.stages.ipynb #97d1b88a
+# %% ../../nbs/10_models.stages.ipynb #1d28d400
 import copy, inspect, math
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from torch import nn
 from fastcore.basics import patch
 from ..core import InputError, check_name, seeded
 
-# %% ../../nbs/10_models.stages.ipynb #d0942cf1
+# %% ../../nbs/10_models.stages.ipynb #cb646d08
 @dataclass(frozen=True)
 class StageInfo:
     "What one stage feature looks like: `(B, channels, grid, grid)` if 'conv', `(B, prefix_tokens + grid*grid, channels)` if 'tokens'"
@@ -24,7 +24,7 @@ class StageInfo:
     grid: int             # Side of its square map
     prefix_tokens: int=0  # Tokens ahead of the map: class token, distillation token, registers
 
-# %% ../../nbs/10_models.stages.ipynb #2469dd34
+# %% ../../nbs/10_models.stages.ipynb #662af453
 def spread(
     n:int # How many blocks the model has
 )->list[int]: # Four block numbers, counted from 0
@@ -32,7 +32,7 @@ def spread(
     k = math.ceil(n/6)
     return [k-1, 2*k-1, n-k-1, n-1] if n > 3 else [i*n//4 for i in range(4)]
 
-# %% ../../nbs/10_models.stages.ipynb #3db9e3c5
+# %% ../../nbs/10_models.stages.ipynb #a67e0c15
 def stage_indices(
     feature_info:list[dict] # timm's list: one entry for each feature that the model can return, with its `reduction`
 )->list[int]: # Four indices into it
@@ -43,7 +43,7 @@ def stage_indices(
     if n in (4, 5): return list(range(n-4, n))
     return ends[-4:] if len(ends) >= 4 else spread(n)
 
-# %% ../../nbs/10_models.stages.ipynb #f0949b16
+# %% ../../nbs/10_models.stages.ipynb #541953df
 token_families = set("""coat crossvit davit gcvit hiera hieradet_sam2 levit mvitv2 nest pit pvt_v2 sequencer swin_transformer
     swin_transformer_v2 swin_transformer_v2_cr twins vision_transformer_sam volo""".split())
 
@@ -51,7 +51,7 @@ def is_token_family(model:nn.Module)->bool:
     "Whether timm gives the features of `model` as pictures although attention, an MLP or an LSTM mixes its tokens"
     return any(c.__module__.startswith('timm.') and c.__module__.split('.')[-1] in token_families for c in type(model).__mro__)
 
-# %% ../../nbs/10_models.stages.ipynb #626c8787
+# %% ../../nbs/10_models.stages.ipynb #dfa4c22b
 def conv_head(
     final, # What the classifier sees
     last   # The feature of the last stage
@@ -60,7 +60,7 @@ def conv_head(
     maps = torch.is_tensor(final) and torch.is_tensor(last) and final.ndim == last.ndim == 4
     return final if maps and final.shape[2:] == last.shape[2:] and final.shape[1] != last.shape[1] else last
 
-# %% ../../nbs/10_models.stages.ipynb #8da03065
+# %% ../../nbs/10_models.stages.ipynb #c0bd376f
 def layout_of(
     feature,        # A raw feature, or timm's pair of map tokens and prefix tokens
     nhwc:bool=False,# Are four-dimensional features (B, H, W, C)?
@@ -78,7 +78,7 @@ def layout_of(
             if side and side**2 == s[1] - p: return 'NLC', s[2], side, feature[1].shape[1] if pair else p
     raise InputError(f'a stage feature has the shape {s}; expected a square map (B, C, H, H) or its tokens (B, N, C): give square images, or other nodes')
 
-# %% ../../nbs/10_models.stages.ipynb #2a6886fe
+# %% ../../nbs/10_models.stages.ipynb #fe0e41c9
 def arrange(
     feature,        # (B, C, H, W), (B, H, W, C) or (B, N, C), or timm's pair of map tokens and prefix tokens
     layout:str,     # How `feature` comes: 'NCHW', 'NHWC' or 'NLC'
@@ -90,7 +90,7 @@ def arrange(
     if layout == 'NLC': return feature[:, -info.grid**2:].mT.unflatten(2, (info.grid, info.grid))
     return feature if layout == 'NCHW' else feature.permute(0, 3, 1, 2)
 
-# %% ../../nbs/10_models.stages.ipynb #db3e11d0
+# %% ../../nbs/10_models.stages.ipynb #0d3ad3d1
 @contextmanager
 def tapped(
     model:nn.Module,
@@ -105,7 +105,7 @@ def tapped(
     finally:
         for o in hooks: o.remove()
 
-# %% ../../nbs/10_models.stages.ipynb #2ac7dede
+# %% ../../nbs/10_models.stages.ipynb #9a68b06f
 def model_img_size(model:nn.Module)->int:
     "Side of the images that a model was built for; 224 where it doesn't say"
     cfg = getattr(model, 'pretrained_cfg', None) or getattr(model, 'default_cfg', None) or {}
@@ -114,7 +114,13 @@ def model_img_size(model:nn.Module)->int:
     if len(set(size)) != 1: raise InputError(f'{type(model).__name__} is built for images of {size[0]}x{size[1]} pixels; build it for square ones')
     return size[0]
 
-# %% ../../nbs/10_models.stages.ipynb #ec9224f3
+def model_in_chans(model:nn.Module)->int:
+    "Channels of the images that a model takes: what it says, else what its first convolution takes, else 3"
+    if isinstance(said := getattr(model, 'in_chans', None), int): return said
+    first, cfg = next((m.in_channels for m in model.modules() if isinstance(m, nn.Conv2d)), 3), getattr(model, 'pretrained_cfg', None)
+    return cfg['input_size'][0] if cfg and first > 4 else first  # TResNet and CSATv2 rearrange pixels into channels first
+
+# %% ../../nbs/10_models.stages.ipynb #67142201
 class SizeError(InputError):
     "An image size that a model can't take"
 
@@ -135,7 +141,7 @@ def check_stageable(
         raise InputError(f'{cls} has no forward_intermediates, so its stages can\'t be found: give nodes=[...], the dotted names of the four submodules '
                          'that end its stages, or give the model a forward_stages(x) that returns its logits and a list of four features')
 
-# %% ../../nbs/10_models.stages.ipynb #cdc243b0
+# %% ../../nbs/10_models.stages.ipynb #ca99f31a
 class StagedModel(nn.Module):
     "A model that also gives its four stage features, from the same forward pass as its logits"
     def __init__(self,
@@ -171,7 +177,7 @@ class StagedModel(nn.Module):
         logits, raw = self._raw(x)
         return logits, [arrange(*o) for o in zip(raw, self._layouts, self.stages)]
 
-# %% ../../nbs/10_models.stages.ipynb #6df7dc2e
+# %% ../../nbs/10_models.stages.ipynb #47e096b3
 @patch
 def _raw(self:StagedModel, x):
     "Logits and the four features as the model gives them"
@@ -185,19 +191,19 @@ def _raw(self:StagedModel, x):
     if not self._tokens: feats[3] = conv_head(final, feats[3])
     return self.model.forward_head(final), feats
 
-# %% ../../nbs/10_models.stages.ipynb #197c3db3
+# %% ../../nbs/10_models.stages.ipynb #db80799b
 @patch
 def _asks(self:StagedModel, fmt):
     "Options for timm's `forward_intermediates`, as far as this model knows them"
     known = inspect.signature(self.model.forward_intermediates).parameters if self.source == 'timm' else ()
-    return {k: v for k,v in dict(output_fmt=fmt, return_prefix_tokens=True).items() if k in known}
+    asked = dict(output_fmt=fmt, **(dict(return_prefix_tokens=True) if getattr(self.model, 'num_prefix_tokens', 0) else {}))
+    return {k: v for k,v in asked.items() if k in known}
 
 @patch
 def _dry(self:StagedModel):
     "Logits and raw features of one black image, from a copy of the model"
     probe, p = copy.deepcopy(self).eval(), next(self.model.parameters(), torch.zeros(()))
-    chans = next((m.in_channels for m in self.model.modules() if isinstance(m, nn.Conv2d)), 3)
-    x = torch.zeros(1, chans, self.img_size, self.img_size, device=p.device, dtype=p.dtype)
+    x = torch.zeros(1, model_in_chans(self.model), self.img_size, self.img_size, device=p.device, dtype=p.dtype)
     with seeded(0), torch.no_grad():
         for fmt in ('NLC', 'NCHW'):  # rows of tokens where timm offers them; it refuses a layout by an assertion
             self._options = probe._options = self._asks(fmt)
@@ -205,7 +211,7 @@ def _dry(self:StagedModel):
             except Exception:
                 if self.source != 'timm' or fmt == 'NCHW': raise
 
-# %% ../../nbs/10_models.stages.ipynb #b17f66a1
+# %% ../../nbs/10_models.stages.ipynb #4d65d1a2
 @patch
 def _look(self:StagedModel):
     "Fill in `n_classes` and `stages` from a dry run"
