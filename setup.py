@@ -6,7 +6,7 @@ from setuptools import find_packages, setup
 cfg = ConfigParser(delimiters=['='])
 cfg.read(Path(__file__).parent/'settings.ini', encoding='utf-8')
 cfg = cfg['DEFAULT']
-extras = {name: cfg[f'{name}_requirements'].split() for name in ('dev', 'mamba')}
+extras = {name: cfg[f'{name}_requirements'].split() for name in ('dev', 'bench', 'mamba')}
 minor = int(cfg['min_python'].split('.')[1])
 
 setup(

@@ -61,10 +61,12 @@ def write_failure(
     why = {errno.ENOSPC: 'the disk is full; free some space or choose another folder',
            errno.EDQUOT: 'the disk quota is used up; free some space or choose another folder',
            errno.EACCES: 'the folder is read-only; choose another folder', errno.EPERM: 'the folder is read-only; choose another folder',
-           errno.EROFS: 'the folder is read-only; choose another folder'}
+           errno.EROFS: 'the folder is read-only; choose another folder',
+           errno.EFBIG: 'it is larger than this system allows a file to be; raise the limit (ulimit -f) or choose another folder'}
     if isinstance(e, OSError) and e.errno in why: return why[e.errno]
     text = str(e).lower()  # safetensors and torch.save wrap the system's error in their own, without its number
     if any(o in text for o in ('no space left', 'os error 28', 'pytorchstreamwriter failed', 'unexpected pos')): return why[errno.ENOSPC]
+    if 'os error 27' in text: return why[errno.EFBIG]
 
 def _sync(tmp, path):
     "Flush `tmp` to the disk, give it the permissions of an ordinary new file, rename it to `path`"
