@@ -17,3 +17,6 @@ from .distill import *
 from .recipes import *
 from .experiment import *
 from .analysis import *
+
+# %% ../nbs/99_all.ipynb #e0620462
+__all__ = [o for o in globals() if not o.startswith('_')]  # `import *` hands on what it got
