@@ -1,0 +1,168 @@
+"""How fast is the streamed selective scan on a CPU, and how much memory does it take?
+
+    pip install -e . mambapy transformers
+    python benchmarks/scan.py                # writes benchmarks/scan.json, which nbs/62_benchmark_scan.ipynb shows
+
+All implementations do the same job, forward and backward, in one process, their repeats interleaved, so that whatever else the machine does
+hits all of them alike; medians are kept, with the fastest and the slowest run beside them. Memory is what the peak of the process rises
+by while one forward and backward pass runs, each in a process of its own.
+"""
+import argparse, gc, json, platform, statistics, subprocess, sys, time
+from datetime import date
+from pathlib import Path
+import torch
+import torch.nn.functional as F
+from mldr_kd.models import vim
+from mldr_kd.models.ssm import causal_conv1d, selective_scan, selective_scan_loop
+
+sizes = [(16, 197, 384, 16), (32, 65, 384, 16), (32, 17, 384, 16)]     # batch, length, channels, states
+
+
+def inputs(b, L, d, n, seed=0):
+    "u, delta, A, B, C, D as a freshly made Mamba layer would see them, and a gradient for y"
+    torch.manual_seed(seed)
+    steps = F.softplus(torch.randn(b, d, L) + torch.empty(d, 1).uniform_(-6.9, -2.3))
+    A = -torch.arange(1., n+1).repeat(d, 1)
+    args = [torch.randn(b, d, L), steps, A, torch.randn(b, n, L), torch.randn(b, n, L), torch.ones(d)]
+    return [o.requires_grad_() for o in args], torch.randn(b, d, L)
+
+
+def mambapy_scan(u, delta, A, B, C, D):
+    "The same with mambapy's parallel scan, which has time before channels; it is given that layout at no cost"
+    from mambapy.pscan import pscan
+    u, delta, B, C = (o.mT for o in (u, delta, B, C))
+    decay = torch.exp(delta[..., None]*A)
+    states = pscan(decay, (delta*u)[..., None]*B[:,:,None])
+    return ((states @ C[..., None]).squeeze(-1) + D*u).mT
+
+
+scans = dict(streamed=selective_scan, mambapy=mambapy_scan, loop=selective_scan_loop)
+
+
+def native(name, args, gy):
+    "Arguments in the memory layout that an implementation likes best"
+    if name != 'mambapy': return args, gy
+    lay = lambda o: o.detach().mT.contiguous().mT
+    return [(lay(o) if o.ndim == 3 else o.detach()).requires_grad_() for o in args], lay(gy)
+
+
+def scan_step(name, size):
+    "A function that runs forward and backward once and returns y and the gradients"
+    args, gy = native(name, *inputs(*size))
+    def step():
+        y = scans[name](*args)
+        return y.detach(), *torch.autograd.grad(y, args, gy)
+    return step
+
+
+def interleaved(steps, repeats, warmup=2):
+    "Milliseconds of each of `steps`, taken in turn"
+    times = {k: [] for k in steps}
+    for i in range(warmup + repeats):
+        for k, f in steps.items():
+            gc.collect()
+            start = time.perf_counter()
+            f()
+            if i >= warmup: times[k].append((time.perf_counter()-start)*1e3)
+    return {k: dict(median=statistics.median(v), low=min(v), high=max(v), runs=len(v)) for k,v in times.items()}
+
+
+def check(steps, eps=1e-3):
+    "Refuse to time implementations that don't agree"
+    results = {k: f() for k,f in steps.items()}
+    first = next(iter(results.values()))
+    for k, res in results.items():
+        for a, b in zip(first, res): assert (a-b).abs().max() <= eps*a.abs().max(), f'{k} disagrees by {(a-b).abs().max()/a.abs().max():.1e}'
+
+
+def status(key):
+    "A line of /proc/self/status in MiB"
+    return int(next(o for o in open('/proc/self/status') if o.startswith(key)).split()[1])/1024
+
+
+def memory(name, size):
+    "Rise of the process's peak memory over one forward and backward pass, in MiB"
+    scan_step(name, (1, 5, 8, 4))()                                # libraries loaded, threads started
+    step = scan_step(name, size)
+    gc.collect()
+    before = status('VmRSS')
+    Path('/proc/self/clear_refs').write_text('5')                  # forget the peak so far
+    keep = step()
+    return status('VmHWM') - before
+
+
+def memory_of(name, size):
+    "`memory` in a fresh process"
+    cmd = [sys.executable, __file__, '--memory', name, *map(str, size)]
+    return float(subprocess.run(cmd, check=True, capture_output=True, text=True).stdout)
+
+
+def vim_step(scan, batch=2, img_size=224):
+    "One training step of Vim-tiny with `scan` doing the scans"
+    torch.manual_seed(0)
+    model = vim.VisionMamba(img_size=img_size, num_classes=100)
+    opt = torch.optim.AdamW(model.parameters(), lr=1e-4)
+    x, y = torch.randn(batch, 3, img_size, img_size), torch.randint(100, (batch,))
+    def step():
+        vim.selective_scan = scan
+        loss = F.cross_entropy(model(x), y)
+        opt.zero_grad()
+        loss.backward()
+        opt.step()
+        vim.selective_scan = selective_scan
+        return loss.detach()[None],
+    return step
+
+
+def mixer_steps(batch=8, L=197, width=192, N=16):
+    "One-directional Mamba mixers with the same weights: transformers' slow path, and the same from this package's functions"
+    from transformers import MambaConfig
+    from transformers.models.mamba.modeling_mamba import MambaMixer
+    torch.manual_seed(0)
+    config = MambaConfig(hidden_size=width, state_size=N, expand=2, conv_kernel=4, use_bias=False, use_conv_bias=True, time_step_rank=width//16, use_mambapy=False)
+    m, x = MambaMixer(config, layer_idx=0), torch.randn(batch, L, width)
+    torch.nn.init.constant_(m.dt_proj.bias, -4.)
+    leaves = list(m.parameters())
+    def ours():
+        u, z = m.in_proj(x).chunk(2, -1)
+        y = vim.scan_direction(u.mT, m.conv1d, m.x_proj, m.dt_proj, m.A_log, m.D)
+        return m.out_proj(y.mT*F.silu(z))
+    def step(f):
+        y = f()
+        return y.detach(), *torch.autograd.grad(y.square().mean(), leaves)
+    return dict(streamed=lambda: step(ours), transformers=lambda: step(lambda: m._slow_forward(x)))
+
+
+def main(repeats, threads, out):
+    torch.set_num_threads(threads)
+    import os, mambapy, transformers
+    res = dict(date=str(date.today()), threads=threads, torch=torch.__version__, python=platform.python_version(), transformers=transformers.__version__,
+               load_before=os.getloadavg()[0], scan=[])
+    cpu = [o.split(':')[1].strip() for o in open('/proc/cpuinfo') if o.startswith('model name')]
+    res['machine'] = f'{len(cpu)} cores, {cpu[0]}'
+    for size in sizes:
+        check({k: scan_step(k, (2, *size[1:])) for k in scans})
+        steps = {k: scan_step(k, size) for k in ('streamed', 'mambapy')}
+        row = dict(size=size, ms=interleaved(steps, repeats), mib={k: statistics.median(memory_of(k, size) for _ in range(3)) for k in steps})
+        if size[1] <= 65: row['ms'].update(interleaved(dict(loop=scan_step('loop', size)), 5, 0))
+        row['faster'], row['memory'] = row['ms']['mambapy']['median']/row['ms']['streamed']['median'], row['mib']['streamed']/row['mib']['mambapy']
+        print(size, {k: round(v['median'], 1) for k,v in row['ms'].items()}, {k: round(v) for k,v in row['mib'].items()},
+              f"{row['faster']:.1f} times faster than mambapy, {row['memory']:.3f} of its memory", flush=True)
+        res['scan'].append(row)
+    for name, steps, n in (('vim_tiny_step', dict(streamed=vim_step(selective_scan), loop=vim_step(selective_scan_loop)), 5), ('mixer', mixer_steps(), repeats)):
+        check(steps)
+        res[name] = interleaved(steps, n, 0)                          # check has warmed them up
+        print(name, {k: round(v['median'], 1) for k,v in res[name].items()}, flush=True)
+    res['load_after'] = os.getloadavg()[0]
+    Path(out).write_text(json.dumps(res, indent=1)+'\n')
+
+
+if __name__ == '__main__':
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument('--repeats', type=int, default=7)
+    p.add_argument('--threads', type=int, default=torch.get_num_threads())
+    p.add_argument('--out', default=Path(__file__).with_suffix('.json'))
+    p.add_argument('--memory', nargs=5, metavar=('NAME', 'B', 'L', 'D', 'N'), help='print the memory of one pass, in MiB')
+    a = p.parse_args()
+    if a.memory: print(memory(a.memory[0], tuple(map(int, a.memory[1:]))))
+    else: main(a.repeats, a.threads, a.out)
