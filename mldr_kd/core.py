@@ -7,7 +7,7 @@ __all__ = ['InputError', 'check_name', 'atomic_write', 'write_failure', 'seeded'
            'toy_dls', 'ToyCNN']
 
 # %% ../nbs/00_core.ipynb #740c4101
-import contextlib, difflib, errno, os, random, tempfile
+import contextlib, difflib, errno, functools, os, random, tempfile
 from pathlib import Path
 import numpy as np, torch
 from torch import nn
@@ -85,9 +85,13 @@ def seeded(
     py, npy = random.getstate(), np.random.get_state()
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
     with torch.random.fork_rng(devices=devices):
-        random.seed(seed); np.random.seed(seed); torch.manual_seed(seed)
+        random.seed(seed); np.random.seed(seed)
+        torch.manual_seed(seed) if _has_cuda() else torch.default_generator.manual_seed(seed)  # the former costs a millisecond without a GPU
         try: yield
         finally: random.setstate(py); np.random.set_state(npy)
+
+@functools.cache
+def _has_cuda(): return torch.cuda.is_available()
 
 # %% ../nbs/00_core.ipynb #2d802a1c
 def pick_device(

@@ -95,5 +95,5 @@ def recipe_from(d:dict)->Recipe: # Checked
 
 # %% ../nbs/50_recipes.ipynb #fb90c903
 RECIPES = dict(
-    digits=Recipe('digits', dataset='digits', size=16, per_class=5, teacher='vit_mini', teacher_epochs=10, teacher_lr=2e-3, teacher_bs=64, student='resnet_mini',
-                  epochs=60, bs=25, opt='sgd', lr=.05, final_lr=1e-3, warmup_epochs=3, warmup_lr=1e-4, wd=2e-3))
+    digits=Recipe('digits', dataset='digits', size=16, per_class=5, teacher='vit_mini', teacher_epochs=12, teacher_lr=2e-3, teacher_bs=64, student='resnet_mini',
+                  epochs=36, bs=25, opt='sgd', lr=.05, final_lr=1e-3, warmup_epochs=3, warmup_lr=1e-4, wd=2e-3))
