@@ -301,9 +301,9 @@ def check_methods(recipe, methods, dls):
 def tidy(folder, methods, rows, config):
     "Bring the folder's common files up to date with the runs so far, finished or broken off"
     with atomic_write(folder/'results.jsonl') as f: f.write_text(''.join(json.dumps(r) + '\n' for r in rows))
-    parts = [(p.parent.name.rsplit('-seed', 1), pd.read_csv(p)) for p in sorted(folder.glob('*-seed*/metrics.csv')) if p.stat().st_size]
+    parts = [((m, seed), pd.read_csv(p)) for m in methods for seed in config['seeds'] if (p := folder/f'{m}-seed{seed}'/'metrics.csv').exists() and p.stat().st_size]
     if parts:
-        table = pd.concat([d.assign(method=m, seed=int(s)) for (m, s), d in parts])
+        table = pd.concat([d.assign(method=m, seed=s) for (m, s), d in parts])
         with atomic_write(folder/'metrics.csv') as f: table[['method', 'seed', *[c for c in table.columns if c not in ('method', 'seed')]]].to_csv(f, index=False)
     best = best_student(folder, methods)
     if best is None: return
