@@ -78,7 +78,7 @@ def save_curves(
     "Draw the curves of a run into its folder"
     path = Path(folder)/'metrics.csv'
     if not path.exists(): raise InputError(f'{path} does not exist; give the folder of a run')
-    with plt.ioff(): fig = plot_curves(pd.read_csv(path))
+    fig = plot_curves(pd.read_csv(path))
     with atomic_write(Path(folder)/'curves.png') as f: fig.savefig(f, dpi=120)
     plt.close(fig)
     return Path(folder)/'curves.png'
