@@ -6,7 +6,7 @@ from nbconvert import HTMLExporter
 from nbdev.serve import proc_nbs
 
 root, out = Path(__file__).parent.parent, Path(sys.argv[1])
-cache, bad = proc_nbs(str(root/'nbs'), n_workers=2, force=True), []
+cache, bad = proc_nbs(str(root/'nbs'), n_workers=0, force=True), []
 pages = sorted(p for p in cache.rglob('*.ipynb') if '.ipynb_checkpoints' not in p.parts)
 if not pages: sys.exit('no page came out')
 for p in pages:
