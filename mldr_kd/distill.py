@@ -14,7 +14,7 @@ from functools import partial
 from typing import Callable, NamedTuple
 import torch, torch.nn.functional as F
 from torch import nn
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from fastai.callback.core import Callback, CancelFitException
 from fastai.callback.mixup import MixHandler
@@ -392,7 +392,9 @@ def load_student(
 )->nn.Module: # The plain timm model in eval mode, without anything of this package in it
     "Build the plain timm model that an exported file belongs to, and load it with strict=True; its facts are in `model.mldr_kd`"
     import timm
-    with safe_open(path, 'pt') as f: header = json.loads((f.metadata() or {}).get('mldr_kd', '{}'))
+    try:
+        with safe_open(path, 'pt') as f: header = json.loads((f.metadata() or {}).get('mldr_kd', '{}'))
+    except (OSError, SafetensorError, ValueError) as e: raise InputError(f'{path} cannot be read as a student file ({e}); give one that export_student wrote') from e
     if not header.get('model'): raise InputError(f'{path} names no timm model in its header; build your own model and load the file with safetensors.torch.load_file')
     model = timm.create_model(header['model'], **{**(header['kwargs'] or {}), 'pretrained': False})
     model.load_state_dict(load_file(path), strict=True)
