@@ -28,20 +28,18 @@ def inputs(b, L, d, n, seed=0):
 
 
 def mambapy_scan(u, delta, A, B, C, D):
-    "The same with mambapy's parallel scan, which has time before channels; it is given that layout at no cost"
-    from mambapy.pscan import pscan
+    "The same by mambapy: its block's own `selective_scan` around its parallel scan; time comes before channels there"
+    from mambapy.mamba import MambaBlock
     u, delta, B, C = (o.mT for o in (u, delta, B, C))
-    decay = torch.exp(delta[..., None]*A)
-    states = pscan(decay, (delta*u)[..., None]*B[:,:,None])
-    return ((states @ C[..., None]).squeeze(-1) + D*u).mT
+    return MambaBlock.selective_scan(None, u, delta, A, B, C, D).mT
 
 
 scans = dict(streamed=selective_scan, mambapy=mambapy_scan, loop=selective_scan_loop)
 
 
 def native(name, args, gy):
-    "Arguments in the memory layout that an implementation likes best"
-    if name != 'mambapy': return args, gy
+    "The loop gets channels before time in memory, the other two time before channels: what a Mamba layer's linear maps produce"
+    if name == 'loop': return args, gy
     lay = lambda o: o.detach().mT.contiguous().mT
     return [(lay(o) if o.ndim == 3 else o.detach()).requires_grad_() for o in args], lay(gy)
 
@@ -55,15 +53,17 @@ def scan_step(name, size):
     return step
 
 
-def interleaved(steps, repeats, warmup=2):
-    "Milliseconds of each of `steps`, taken in turn"
+def interleaved(steps, turns, runs=3):
+    "Milliseconds of each of `steps`; they take turns, and a turn is one run to warm up and `runs` that count"
     times = {k: [] for k in steps}
-    for i in range(warmup + repeats):
+    for _ in range(turns):
         for k, f in steps.items():
             gc.collect()
-            start = time.perf_counter()
             f()
-            if i >= warmup: times[k].append((time.perf_counter()-start)*1e3)
+            for _ in range(runs):
+                start = time.perf_counter()
+                f()
+                times[k].append((time.perf_counter()-start)*1e3)
     return {k: dict(median=statistics.median(v), low=min(v), high=max(v), runs=len(v)) for k,v in times.items()}
 
 

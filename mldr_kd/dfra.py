@@ -7,8 +7,7 @@ __all__ = ['TERMS', 'TILE', 'METHODS', 'relation_matrices', 'relation_kl', 'prob
            'relation_op', 'dfra']
 
 # %% ../nbs/30_dfra.ipynb #c41a11ea
-import contextlib, functools, math, os, threading, warnings
-from concurrent.futures import ThreadPoolExecutor
+import contextlib, functools, math, warnings
 from typing import NamedTuple
 import torch
 import torch.nn.functional as F
@@ -70,6 +69,10 @@ def _acc(device):
     "The dtype to sum in: float64, where the device has it"
     return torch.float32 if device.type == 'mps' else torch.float64
 
+def _floor(x):
+    "The lowest exponent worth computing: 1e-30 (float64: 1e-260) of the largest entry; below, a CPU's exponential takes a hundred times longer"
+    return -69. if x.dtype == torch.float32 else -600.
+
 def _gap_rows(v, wide):
     "What has to be averaged under P to get the gaps of `v` (N, m, n)"
     return torch.cat([v.amax(-1, keepdim=True) - v, v.amin(-1, keepdim=True) - v], 1) if wide else -v
@@ -81,11 +84,11 @@ def _pick_gaps(y, v, wide):
     return torch.where(v >= 0, hi, lo)
 
 # %% ../nbs/30_dfra.ipynb #c04f29e6
-TILE = 2**18 # numbers in a tile
+TILE = 2**18 # numbers in a tile, for each core
 
 def _tiles(N, n, device):
     "Cut `N` matrices of `n` x `n` into (first, last) matrix, (first, last) column"
-    size = TILE if device.type == 'cpu' else 64*TILE
+    size = TILE*min(torch.get_num_threads(), 16) if device.type == 'cpu' else 64*TILE
     if n*n <= size:
         b = min(size//(n*n), N)
         return [(i, min(i+b, N), 0, n) for i in range(0, N, b)]
@@ -104,7 +107,7 @@ def _stream(x, rows, spread, scale, wide):
     for a,b,i,j in tiles:
         E = buffer[:(b-a)*(j-i)*n].view(b-a, j-i, n)                   # columns i:j of the relation, one in each row
         row, col = x[a:b,None], scale*x[a:b,i:j,None]
-        if wide: torch.sub(row, ref[a:b,i:j,None], out=E).mul_(col).exp_()
+        if wide: torch.sub(row, ref[a:b,i:j,None], out=E).mul_(col).clamp_(min=_floor(x)).exp_()
         else:    torch.mul(row, col, out=E).exp_()
         symmetric = not wide and j-i == n
         Y[a:b,:,i:j] = torch.bmm(rows[a:b], E if symmetric else E.mT)
@@ -209,7 +212,7 @@ def _stream_interpolated(x, rows, spread, scale, wide):
         p = slice(part[0].item(), part[-1].item() + 1)
         a = scale*(mid[p] + half[p]*_chebyshev(q, x)[0])                       # inverse temperatures of the points (b, q)
         top, y = a.abs()*half[p], x[p] - mid[p]
-        E = (y[:,:,None]*a[:,None]).sub_(top[:,None]).exp_()
+        E = (y[:,:,None]*a[:,None]).sub_(top[:,None]).clamp_(min=_floor(x)).exp_()
         Z, W = E.sum(1), _interpolation(y/half[p], q)
         E.div_(Z[:,None])
         Y[p], G[p] = (rows[p]@E)@W, (spread[p]@W.mT)@E.mT
@@ -242,35 +245,13 @@ def _relation_part(student, teacher, scale, with_grad, wide, stream):
     gap_s = _pick_gaps(gap_s, S, wide).view(L, N, n)
     return value, (gap_t[1:] - gap_s + spread_s.view(L, N, n) - spread_t.transpose(0, 1))*scale
 
-# %% ../nbs/30_dfra.ipynb #6500bb25
-@functools.cache
-def _workers(n, pid):
-    "`n` threads, each of which computes on one core; made anew in a forked process"
-    def alone():
-        torch.get_num_threads()  # PyTorch sets a new thread up at this question, and would undo the next line later
-        torch.set_num_threads(1)
-    pool, all_there, asked = ThreadPoolExecutor(n, initializer=alone), threading.Barrier(n), torch.get_num_threads()
-    list(pool.map(lambda _: all_there.wait(), range(n)))
-    torch.set_num_threads(asked)
-    return pool
-
-def _shared(f, student, teacher):
-    "`f(student, teacher)`, the samples shared among PyTorch's number of threads"
-    n, (N, m) = min(torch.get_num_threads(), 16), teacher.shape
-    if student.device.type != 'cpu' or n == 1 or N < n or student.numel()*m < TILE: return f(student, teacher)
-    inference, k = torch.is_inference_mode_enabled(), min(4*n, N)
-    def part(s, t):
-        with torch.inference_mode(inference), torch.no_grad(): return f(s, t)
-    values, grads = zip(*_workers(n, os.getpid()).map(part, student.tensor_split(k, 1), teacher.tensor_split(k)))
-    return sum(values), torch.cat(grads, 1)
-
 # %% ../nbs/30_dfra.ipynb #b3fdf731
 def _relation(student, teacher, scale, with_grad, method='exact'):
     "Values (L,) and gradients (L, N, n) of `relation_kl`; students (L, N, n), teacher (N, n)"
     L, N, n = student.shape
     if n == 1: return student.new_zeros(L), torch.zeros_like(student if with_grad else student[:0,0,0]) # one entry, whose softmax is 1
     wide, stream = _wide(student, teacher, scale), _streamer(method, student.device, student.dtype)
-    value, grad = _shared(lambda s, t: _relation_part(s, t, scale, with_grad, wide, stream), student, teacher)
+    value, grad = _relation_part(student, teacher, scale, with_grad, wide, stream)
     value = (value/(N*n)).clamp(min=0).to(student.dtype)
     return value, grad.div_(N*n) if with_grad else student.new_empty(0)
 
