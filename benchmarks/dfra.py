@@ -1,6 +1,6 @@
 """DFRA, plain against streamed (and interpolated): time and peak memory of one MLDR-KD step's six comparisons, forward and backward.
 
-    python benchmarks/dfra.py [--threads 2] [--repeats 5] [--quick] [--out dfra.csv]
+    python benchmarks/dfra.py --limit 8 --out benchmarks/dfra.csv     # about six minutes; nbs/90_benchmark_training.ipynb shows the rows
 
 The plain side is the formula as written (`dfra_plain`), called six times. The sides alternate within one process, and medians are reported; peak memory is that of a process of its own, less the
 memory it had before the first call. The plain side is left out where its matrices would not fit (`--limit` GiB)."""
@@ -66,9 +66,10 @@ def main():
     torch.set_num_threads(args.threads)
     if args.peak: return print_peak(args.peak[0], int(args.peak[1]), int(args.peak[2]))
     sizes = [(128, 100), (128, 200), (64, 1000)]
-    if not args.quick: sizes += [(64, 10), (64, 30), (64, 100), (64, 300), (8, 1000), (8, 4000), (2, 10000), (1, 21841), (1, 100), (16, 100), (512, 100)]
+    if not args.quick: sizes += [(4, C) for C in (10, 30, 100, 300, 1000, 3000, 10000, 21841)] + [(B, 100) for B in (1, 8, 32, 512)]
     print(f'torch {torch.__version__}, {args.threads} threads, load average {os.getloadavg()[0]:.1f}, medians of {args.repeats}, six logit tensors, forward and backward, float32')
     rows = []
+    if args.out and os.path.exists(args.out): os.remove(args.out)
     for B, C in sizes:
         methods = [m for m in METHODS if m != 'plain' or plain_gib(B, C) < args.limit]
         s, mib = times(B, C, methods, args.repeats), {m: peak(B, C, m, args.threads) for m in methods}
@@ -76,8 +77,10 @@ def main():
                    **{f'{m}_mib': round(mib[m], 1) if m in mib else '' for m in METHODS}, speedup=round(s['plain']/s['streamed'], 1) if 'plain' in s else '')
         rows.append(row)
         print('  '.join(f'{k} {v}' for k, v in row.items()), flush=True)
-    if args.out:
-        with open(args.out, 'w', newline='') as f:
-            w = csv.DictWriter(f, rows[0]); w.writeheader(); w.writerows(rows)
+        if args.out:
+            with open(args.out, 'a', newline='') as f:
+                w = csv.DictWriter(f, row)
+                if len(rows) == 1: w.writeheader()
+                w.writerow(row)
 
 if __name__ == '__main__': main()

@@ -1,14 +1,15 @@
 """How fast is the streamed selective scan on a CPU, and how much memory does it take?
 
-    pip install -e . mambapy transformers
-    python benchmarks/scan.py                # writes benchmarks/scan.json, which nbs/62_benchmark_scan.ipynb shows
+    pip install -e '.[bench]'
+    python benchmarks/scan.py                # about eight minutes; writes benchmarks/scan.json, which nbs/91_benchmark_scan.ipynb shows
 
-All implementations do the same job, forward and backward, in one process, their repeats interleaved, so that whatever else the machine does
-hits all of them alike; medians are kept, with the fastest and the slowest run beside them. Memory is what the peak of the process rises
-by while one forward and backward pass runs, each in a process of its own.
+All implementations do the same job, forward and backward, in one process. They take turns, so that whatever else the machine does hits all of them alike; in a turn a run that warms up is
+followed by three that count. Medians are kept, with the fastest and the slowest run beside them. Memory is what the peak of the process rises by while one forward and backward pass runs, each
+in a process of its own.
 """
 import argparse, gc, json, platform, statistics, subprocess, sys, time
 from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 import torch
 import torch.nn.functional as F
@@ -133,25 +134,25 @@ def mixer_steps(batch=8, L=197, width=192, N=16):
     return dict(streamed=lambda: step(ours), transformers=lambda: step(lambda: m._slow_forward(x)))
 
 
-def main(repeats, threads, out):
+def main(turns, threads, out):
     torch.set_num_threads(threads)
     import os, mambapy, transformers
-    res = dict(date=str(date.today()), threads=threads, torch=torch.__version__, python=platform.python_version(), transformers=transformers.__version__,
+    res = dict(date=str(date.today()), threads=threads, torch=torch.__version__, python=platform.python_version(), transformers=transformers.__version__, mambapy=version('mambapy'),
                load_before=os.getloadavg()[0], scan=[])
     cpu = [o.split(':')[1].strip() for o in open('/proc/cpuinfo') if o.startswith('model name')]
     res['machine'] = f'{len(cpu)} cores, {cpu[0]}'
     for size in sizes:
         check({k: scan_step(k, (2, *size[1:])) for k in scans})
         steps = {k: scan_step(k, size) for k in ('streamed', 'mambapy')}
-        row = dict(size=size, ms=interleaved(steps, repeats), mib={k: statistics.median(memory_of(k, size) for _ in range(3)) for k in steps})
-        if size[1] <= 65: row['ms'].update(interleaved(dict(loop=scan_step('loop', size)), 5, 0))
+        row = dict(size=size, ms=interleaved(steps, turns), mib={k: statistics.median(memory_of(k, size) for _ in range(3)) for k in steps})
+        row['ms'].update(interleaved(dict(loop=scan_step('loop', size)), 1, 3 if size[1] > 65 else 5))
         row['faster'], row['memory'] = row['ms']['mambapy']['median']/row['ms']['streamed']['median'], row['mib']['streamed']/row['mib']['mambapy']
         print(size, {k: round(v['median'], 1) for k,v in row['ms'].items()}, {k: round(v) for k,v in row['mib'].items()},
               f"{row['faster']:.1f} times faster than mambapy, {row['memory']:.3f} of its memory", flush=True)
         res['scan'].append(row)
-    for name, steps, n in (('vim_tiny_step', dict(streamed=vim_step(selective_scan), loop=vim_step(selective_scan_loop)), 5), ('mixer', mixer_steps(), repeats)):
+    for name, steps, n in (('vim_tiny_step', dict(streamed=vim_step(selective_scan), loop=vim_step(selective_scan_loop)), (3, 2)), ('mixer', mixer_steps(), (3, 2))):
         check(steps)
-        res[name] = interleaved(steps, n, 0)                          # check has warmed them up
+        res[name] = interleaved(steps, *n)
         print(name, {k: round(v['median'], 1) for k,v in res[name].items()}, flush=True)
     res['load_after'] = os.getloadavg()[0]
     Path(out).write_text(json.dumps(res, indent=1)+'\n')
@@ -159,10 +160,10 @@ def main(repeats, threads, out):
 
 if __name__ == '__main__':
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('--repeats', type=int, default=7)
+    p.add_argument('--turns', type=int, default=5)
     p.add_argument('--threads', type=int, default=torch.get_num_threads())
     p.add_argument('--out', default=Path(__file__).with_suffix('.json'))
     p.add_argument('--memory', nargs=5, metavar=('NAME', 'B', 'L', 'D', 'N'), help='print the memory of one pass, in MiB')
     a = p.parse_args()
     if a.memory: print(memory(a.memory[0], tuple(map(int, a.memory[1:]))))
-    else: main(a.repeats, a.threads, a.out)
+    else: main(a.turns, a.threads, a.out)

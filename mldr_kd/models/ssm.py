@@ -54,8 +54,9 @@ def chunk_size(
     "Three buffers of this size fit in the caches of the cores, or are large enough for a GPU"
     budget = 2**18*min(torch.get_num_threads(), 16) if A.device.type == 'cpu' else 2**24
     even = lambda total, most: -(-total//-(-total//max(1, most)))  # parts of equal size, none larger than `most`
-    rows = even(b, budget//2//A.numel())
-    return rows, even(L, budget//(rows*A.numel()))
+    size = max(1, A.numel())
+    rows = even(max(1, b), budget//2//size)
+    return rows, even(max(1, L), budget//(rows*size))
 
 # %% ../../nbs/11_models.ssm.ipynb #60b6493f
 def _fits(x, steps):
@@ -94,7 +95,7 @@ def exponent_floor(
 )->float|None: # None: no exponent is lower
     "The lowest exponent that matters: below it a memory is gone, and a CPU's exponential takes a hundred times longer to say so"
     low = -69. if delta.dtype == torch.float32 else -600.  # a decay of 1e-30 (float64: 1e-260)
-    return low if delta.device.type == 'cpu' and delta.amax()*A.amin() < low else None
+    return low if delta.device.type == 'cpu' and delta.numel() and delta.amax()*A.amin() < low else None
 
 def decay_(out, delta, A, floor):
     "exp(delta A) of a chunk, written to `out` (B, T, N, D)"
@@ -135,7 +136,7 @@ def scan_backward(
     decay, states, g = x.new_empty(3, b, t, n, d)
     es, hs, gs, flat = decay.unbind(1), states.unbind(1), g.unbind(1), g.view(b*t, n, d)
     carry, gA, ones = *x.new_zeros(2, b, n, d), x.new_ones(b*t, 1, n)
-    rows = lambda *ts: [o.view(k, b*t, 1, -1) for o in ts]
+    rows = lambda *ts: [o.view(k, b*t, 1, o.shape[3]) for o in ts]
     chunks = zip(starts, delta.unsqueeze(3), x.unsqueeze(3), B.unsqueeze(4), C.unsqueeze(4), gy.unsqueeze(3), *rows(gy, x, B, *outs))
     for start, step, xk, Bk, Ck, gyk, gy_row, x_row, B_row, gx_row, gdelta_row, gB_row, gC_row in reversed(list(chunks)):
         decay_(decay, step, A, floor)
