@@ -9,6 +9,8 @@ import argparse, contextlib, json, os, platform, statistics, tempfile, time
 from functools import partial
 from pathlib import Path
 import numpy as np, timm, torch, torchvision
+from fastai.callback.core import Callback
+from fastai.optimizer import OptimWrapper
 from torch.utils.data import DataLoader, Dataset
 from PIL import Image
 from mldr_kd import mldr
@@ -44,7 +46,7 @@ class Single(Dataset):
     def __len__(self): return len(self.x)
     def __getitem__(self, i): return self.tfm(Image.fromarray(self.x[i])), int(self.y[i])
 
-def dfra_six(student, teacher, temperature=1., alpha=2., **_):
+def dfra_six(student, teacher, temperature=1., alpha=2., *_):
     "The formula as written, once for each logit tensor"
     if student.ndim == 2: return dfra_plain(student.float(), teacher.float(), temperature, alpha)
     return DFRA(*(torch.stack(o) for o in zip(*(dfra_plain(s.float(), teacher.float(), temperature, alpha) for s in student))))
@@ -63,7 +65,9 @@ class Loop:
         self.mean, self.std = (torch.tensor(o, device=self.device)[:, None, None] for o in (MEAN, STD))
         self.augment = BatchAugment(a.size, a.augment, mean=MEAN)
         if row.get('data') == 'resident': self.x, self.y = torch.tensor(x, device=self.device).permute(0, 3, 1, 2).contiguous(), torch.tensor(y, device=self.device)
-        else: self.loader = DataLoader(Single(x, y, a.size, a.augment), a.bs, shuffle=True, drop_last=True, num_workers=a.workers if workers is None else workers, persistent_workers=bool(workers), pin_memory=fast)
+        else:
+            workers = a.workers if workers is None else workers
+            self.loader = DataLoader(Single(x, y, a.size, a.augment), a.bs, shuffle=True, drop_last=True, num_workers=workers, persistent_workers=workers > 0, pin_memory=self.device.type == 'cuda')
         self.cache = TeacherCache(folder, {}, len(x), 100) if row.get('teacher') == 'cached' else None
         self.batches, self.loss = self.stream(), dfra if row.get('loss') == 'streamed' else dfra_six
 
@@ -87,7 +91,7 @@ class Loop:
         with autocast(self.device, self.a.precision): z, features = self.model(x)
         t = self.ask(x) if self.cache is None else self.cache.answer(self.epoch, at, at, x, self.ask)
         mldr.dfra = self.loss # which of the two `MLDRLoss` calls
-        loss = torch.nn.functional.cross_entropy(z.float(), y, label_smoothing=.1) + sum(self.model.method(z, features, t, y).values())
+        loss = torch.nn.functional.cross_entropy(z.float(), y, label_smoothing=.1) + sum(self.model.method(z, features, t, None, y).values())
         self.opt.zero_grad(); loss.backward(); self.opt.step()
 
 class LearnerRow:
@@ -102,14 +106,14 @@ class LearnerRow:
         self.dls.stats, self.dls.size = (MEAN, STD), a.size
         kw = dict(precision=a.precision or 'fp32', channels_last=True, compile=a.compile) if a.device == 'cuda' else {}
         with seeded(0): student = create_model(a.student, 100, img_size=a.size)
-        opt = lambda p, lr: __import__('fastai.optimizer', fromlist=['OptimWrapper']).OptimWrapper(p, partial(torch.optim.SGD, momentum=.9, nesterov=True, weight_decay=2e-3, fused=a.device == 'cuda'), lr=lr)
+        opt = lambda p, lr: OptimWrapper(p, partial(torch.optim.SGD, momentum=.9, nesterov=True, weight_decay=2e-3, fused=a.device == 'cuda'), lr=lr)
         self.learn = distill_learner(self.dls, student, teacher, 'mldr', teacher_cache=folder, opt_func=opt, **kw)
         self.turn()
 
     def turn(self):
         self.dls.train.epoch = 0 # the same epoch again: filled the first time, replayed ever after
         seconds = []
-        class Watch(__import__('fastai.callback.core', fromlist=['Callback']).Callback):
+        class Watch(Callback):
             order = -1000
             def before_train(self): sync(self.dls.device); self.t0 = time.perf_counter()
             def after_train(self): sync(self.dls.device); seconds.append(time.perf_counter() - self.t0)

@@ -7,13 +7,17 @@ __all__ = []
 
 # %% ../nbs/99_all.ipynb #ae103203
 from .core import *
+from .augment import BatchAugment, Draws
 from .data import *
 from .models.stages import *
 from .models.zoo import *
 from .dfra import *
 from .msdf import *
 from .mldr import *
+from .cache import TeacherCache
 from .distill import *
+from .resume import MetricsCSV, Resume
+from .parallel import launch, processes
 from .recipes import *
 from .experiment import *
 from .analysis import *

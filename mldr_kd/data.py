@@ -4,17 +4,18 @@
 
 # %% auto #0
 __all__ = ['Parts', 'Archive', 'CIFAR', 'TINY', 'CIFAR_MD5', 'PICTURES', 'IMAGENET_STATS', 'DATASETS', 'Picture', 'to_rgb',
-           'open_rgb', 'class_order', 'hold_out', 'few_per_class', 'digits_parts', 'check_md5', 'fetch', 'unpack',
-           'data_home', 'locate', 'ArrayUnpickler', 'cifar100_parts', 'tiny_vocab', 'is_picture', 'tiny_parts',
-           'class_pictures', 'folder_parts', 'fault', 'readable', 'train_transform', 'eval_transform', 'ToImage',
-           'ToClass', 'Erase', 'SeededDL', 'MixupCutmix', 'check_whole', 'check_scale', 'check_stats', 'read_parts',
-           'transforms_for', 'crop_for', 'build_dls', 'image_dls']
+           'open_rgb', 'class_order', 'hold_out', 'few_per_class', 'digits_parts', 'check_md5', 'fetch', 'check_room',
+           'unpack', 'data_home', 'locate', 'ArrayUnpickler', 'cifar100_parts', 'tiny_vocab', 'is_picture',
+           'tiny_parts', 'class_pictures', 'folder_parts', 'fault', 'readable', 'train_transform', 'eval_transform',
+           'ToImage', 'ToClass', 'Erase', 'SeededDL', 'ResidentDL', 'memory_of', 'stacked', 'MixupCutmix',
+           'check_whole', 'check_scale', 'check_stats', 'read_parts', 'transforms_for', 'crop_for', 'augment_for',
+           'build_dls', 'make_resident', 'image_dls']
 
 # %% ../nbs/01_data.ipynb #9d92b8f7
-import http.client, os, pickle, random, shutil, tarfile, tempfile, urllib.request, zipfile, zlib
+import contextlib, http.client, os, pickle, random, shutil, tarfile, tempfile, urllib.request, zipfile, zlib
 from collections import Counter, namedtuple
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 import numpy as np, torch
@@ -25,6 +26,7 @@ from timm.data import Mixup, create_transform
 from timm.data.random_erasing import RandomErasing
 from torchvision.datasets.utils import calculate_md5
 from tqdm import tqdm
+from .augment import BatchAugment, Draws
 from .core import InputError, atomic_write, check_name, pick_device, seeded, write_failure
 
 # %% ../nbs/01_data.ipynb #e29970be
@@ -146,6 +148,13 @@ def fetch(a:Archive, into:Path)->Path:
     return into/a.name
 
 # %% ../nbs/01_data.ipynb #6498ffed
+def check_room(archive, size:int, folder:Path):
+    "Refuse an archive whose members together are larger than the space that is left: a damaged one, or a bomb"
+    free = shutil.disk_usage(folder).free
+    if size > free:
+        raise InputError(f'{archive} is refused: it would unpack to {size/2**30:.1f} GiB and {folder} has '
+                         f'{free/2**30:.1f} GiB left; free some space, or fetch the archive anew')
+
 def unpack(archive, a:Archive, into:Path)->Path:
     "Unpack `archive` beside `into`, then rename the folder that it holds to `into`"
     with tempfile.TemporaryDirectory(dir=into.parent, prefix=f'.{into.name}.') as tmp:
@@ -156,9 +165,12 @@ def unpack(archive, a:Archive, into:Path)->Path:
                     if bad:
                         raise InputError(f'{archive} is refused: its member {bad[0]!r} would be written outside the '
                                          'folder')
+                    check_room(archive, sum(o.file_size for o in z.infolist()), into.parent)
                     z.extractall(tmp)
             else:
-                with tarfile.open(archive) as t: t.extractall(tmp, filter='data')
+                with tarfile.open(archive) as t:
+                    check_room(archive, sum(o.size for o in t), into.parent)
+                    t.extractall(tmp, filter='data')
         except tarfile.FilterError as e: raise InputError(f'{archive} is refused: {e}') from e
         except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error) as e:
             raise InputError(f'{archive} is not a whole archive ({e}); fetch it anew') from e
@@ -391,8 +403,11 @@ class Erase(DisplayedTransform):
 # %% ../nbs/01_data.ipynb #fc887c2a
 class SeededDL(TfmdDL):
     "A loader whose order and augmentation follow from `seed` and `epoch` alone, for any number of workers"
+    augments_by = 'batch' # a picture's augmentation is a function of seed, epoch and its batch
     def __init__(self, dataset, seed:int=42, **kwargs):
         self.seed, self.epoch, self.now = seed, 0, 0 # `epoch`: the next one; `now`: the one under way
+        self.drawn = self.batch_index = None         # the epoch's order; the part of it that the current batch is
+        self.batch_number = 0                        # and its place in the epoch
         super().__init__(dataset, **kwargs)
 
     def new(self, dataset=None, cls=None, **kwargs):
@@ -402,24 +417,90 @@ class SeededDL(TfmdDL):
     def key(self, *what): return zlib.crc32(repr((self.seed, self.now, *what)).encode())
     def randomize(self): self.rng = random.Random(self.key())
 
+    def get_idxs(self):
+        self.drawn = super().get_idxs()
+        return self.drawn
+
     def create_batches(self, samps): # in the worker, where there is one
         for idxs in self.chunkify(samps):
             with seeded(self.key(idxs)): b = self.do_batch([self.do_item(i) for i in idxs])
             yield b
 
     def __iter__(self):
-        self.now, self.epoch = self.epoch, self.epoch + 1
+        self.now, self.epoch, self.drawn = self.epoch, self.epoch + 1, None
         it, n = super().__iter__(), 0
         while True:
             with seeded(self.key('batch', n)): b = next(it, None) # after_batch draws, too, and not in the worker
             if b is None: return
-            yield b
+            self.batch_number = n
+            self.batch_index = None if self.drawn is None else torch.tensor(self.drawn[n*self.bs:(n + 1)*self.bs])
+            yield self.finish(b)
             n += 1
+
+    def finish(self, b): return b # a last word on a batch, after its transforms
 
     def one_batch(self):
         epoch = self.epoch
         try: return super().one_batch()
         finally: self.epoch = epoch
+
+# %% ../nbs/01_data.ipynb #bc9faa89
+class ResidentDL(SeededDL):
+    "A `SeededDL` whose pictures lie on the training device as bytes, augmented a batch at a time"
+    augments_by = 'picture' # of seed, epoch and its own number
+    def __init__(self, dataset,
+        pictures=None,             # uint8 (n, 3, H, W), all of `dataset`
+        labels=None,               # int64 (n,)
+        augment:BatchAugment=None, # What is done to a batch of them
+        **kwargs
+    ):
+        self.pictures, self.labels, self.augment, self.draws = pictures, labels, augment, None
+        super().__init__(dataset, **kwargs | dict(num_workers=0))
+
+    def new(self, dataset=None, cls=None, **kwargs):
+        if dataset is None or dataset is self.dataset: kwargs = dict(pictures=self.pictures, labels=self.labels, augment=self.augment) | kwargs
+        elif cls is None: cls = SeededDL # other pictures: one by one
+        if cls is SeededDL: kwargs = {k: v for k, v in kwargs.items() if k not in ('pictures', 'labels', 'augment')}
+        return super().new(dataset, cls, **kwargs)
+
+    def create_batches(self, samps):
+        device = self.device or torch.device('cpu')
+        self.pictures, self.labels = self.pictures.to(device), self.labels.to(device)
+        for idxs in self.chunkify(samps):
+            at, self.draws = torch.tensor(idxs, device=device), Draws(self.seed, self.now, idxs)
+            yield TensorImage(self.augment(self.pictures[at], self.draws)), TensorCategory(self.labels[at])
+
+    def finish(self, b):
+        self.augment.finish(b[0].as_subclass(torch.Tensor), self.draws) # in place
+        return b
+
+# %% ../nbs/01_data.ipynb #968bb99b
+def memory_of(device)->float:
+    "Bytes of memory that `device` has in all, as far as the system tells"
+    if device.type == 'cuda': return torch.cuda.get_device_properties(device).total_memory
+    try: return os.sysconf('SC_PHYS_PAGES')*os.sysconf('SC_PAGE_SIZE')
+    except (AttributeError, OSError, ValueError): return float('inf')
+
+def stacked(
+    items:list,       # `Picture`s
+    room=float('inf') # Bytes that they may take
+)->torch.Tensor:      # uint8 (n, 3, H, W)
+    "All pictures in one tensor"
+    pixels = lambda o: o.image if isinstance(o.image, np.ndarray) and o.image.ndim == 3 else np.asarray(open_rgb(o.image))
+    if not items: return torch.zeros(0, 3, 1, 1, dtype=torch.uint8)
+    first = pixels(items[0])
+    if first.nbytes*len(items) > room:
+        raise InputError(f'{len(items)} pictures of {first.shape[1]}x{first.shape[0]} take {first.nbytes*len(items)/2**30:.1f} GiB, too much to hold them on the device; '
+                         'leave resident=True out')
+    out = torch.empty(len(items), 3, *first.shape[:2], dtype=torch.uint8)
+    def put(i):
+        x = pixels(items[i])
+        if x.shape != first.shape:
+            raise InputError(f'pictures on the device must have one size, and {items[0].image if isinstance(items[0].image, Path) else "the first"} has {first.shape[1]}x{first.shape[0]} while '
+                             f'{items[i].image if isinstance(items[i].image, Path) else f"number {i}"} has {x.shape[1]}x{x.shape[0]}; leave resident=True out')
+        out[i] = torch.tensor(x).permute(2, 0, 1)
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as ex: list(tqdm(ex.map(put, range(len(items)), chunksize=256), total=len(items), desc='loading pictures', delay=2))
+    return out
 
 # %% ../nbs/01_data.ipynb #f7099cb0
 class MixupCutmix(Callback):
@@ -436,13 +517,19 @@ class MixupCutmix(Callback):
                              'one of them above 0')
         self.args = dict(mixup_alpha=mixup, cutmix_alpha=cutmix, prob=prob, switch_prob=switch_prob)
 
+    def drawing(self):
+        "timm draws from NumPy's generator: a `SeededDL` seeds it from (seed, epoch, number of the batch)"
+        dl = getattr(self.learn, 'dl', None)
+        return seeded(dl.key('mix', dl.batch_number)) if isinstance(dl, SeededDL) else contextlib.nullcontext()
+
     def before_fit(self): self.mix = Mixup(**self.args, label_smoothing=0., num_classes=self.dls.c)
 
     def before_batch(self):
         x, y = (o.as_subclass(torch.Tensor) for o in (self.x, self.y))
         even = len(x)//2*2
         soft, x = torch.nn.functional.one_hot(y, self.dls.c).float(), x.clone()
-        if even: x[:even], soft[:even] = self.mix(x[:even].clone(), y[:even])
+        with self.drawing():
+            if even: x[:even], soft[:even] = self.mix(x[:even].clone(), y[:even])
         self.hard, self.learn.xb, self.learn.yb = self.learn.yb, (x,), (soft,)
 
     def after_backward(self): self.learn.yb = self.hard # metrics of the training part want class numbers
@@ -520,6 +607,12 @@ def crop_for(name:str, size:int)->float:
     "The protocol's 0.875, or 1 where pictures have the size that is asked for (and for digits, which fill their frame)"
     return 1 if name == 'digits' or (name != 'folder' and size == DATASETS[name]['size']) else .875
 
+def augment_for(name:str, size:int, augment:str, scale, stats)->BatchAugment:
+    "The same for resident pictures"
+    if name == 'digits' and augment == 'conv' and scale is None: augment = 'gentle'
+    scale = check_scale(DATASETS[name]['scale'] if scale is None else scale)
+    return BatchAugment(size, augment, scale, DATASETS[name]['flip'], stats[0], crop_for(name, size))
+
 def build_dls(p:Parts, to_image, batch_tfms, bs, seed, num_workers, device)->DataLoaders:
     "`DataLoaders` over the three lists of `Picture` in `p`"
     cuts = np.cumsum([0] + [len(o) for o in p[:3]])
@@ -528,6 +621,16 @@ def build_dls(p:Parts, to_image, batch_tfms, bs, seed, num_workers, device)->Dat
     dls = dsets.dataloaders(bs=bs, dl_type=partial(SeededDL, seed=seed), after_batch=batch_tfms, num_workers=num_workers,
                             device=device)
     dls.n_classes, dls.c, dls.vocab = len(p.vocab), len(p.vocab), list(p.vocab)
+    return dls
+
+def make_resident(dls, augment:BatchAugment):
+    "Bring the pictures of `dls`, all three parts, onto its device as tensors"
+    plain, room, loaders = replace(augment, augment='none'), memory_of(dls.device)/2, []
+    for dl, aug in zip(dls.loaders, (augment, plain, plain)):
+        items, o2i = dl.dataset.items, {c: i for i, c in enumerate(dls.vocab)}
+        loaders.append(dl.new(cls=ResidentDL, pictures=stacked(items, room), labels=torch.tensor([o2i[o.label] for o in items], dtype=torch.long), augment=aug))
+        room -= loaders[-1].pictures.numel()
+    dls.loaders = loaders
     return dls
 
 # %% ../nbs/01_data.ipynb #e4d0d51a
@@ -542,12 +645,13 @@ def image_dls(
     augment:str='conv',         # 'conv' or 'tokens': the protocol's for such a student; 'none'
     scale=None,                 # Least and greatest share of the area that a random crop takes; None: the data set's
     stats=None,                 # (mean, std), three numbers each, that normalise; None: the data set's
+    resident:bool=None,         # Hold the pictures on the device and augment whole batches there; None: CIFAR-100 and Tiny-ImageNet on a GPU
     num_workers:int=None,       # Processes that load; None: none for training on a CPU, up to 8 otherwise
     download:bool=True,         # Fetch a published data set that `path` lacks
     verify:bool=True,           # Decode every file once, ahead of training
     skip_unreadable:bool=False, # Leave unreadable files out, with a count, instead of refusing them
     device=None                 # None: cuda, mps or cpu, the first there is
-)->DataLoaders:                 # loaders [train, valid, test]; n_classes, vocab, c, size, stats, name, augment
+)->DataLoaders:                 # loaders [train, valid, test]; n_classes, vocab, c, size, stats, name, augment, scale, resident
     "A data set by name, as training, validation and test loaders"
     check_name(name, DATASETS, 'data set'); check_name(augment, ('conv', 'tokens', 'none'), 'augmentation')
     size, bs = check_whole('size', DATASETS[name]['size'] if size is None else size, 8), check_whole('bs', bs, 1)
@@ -558,10 +662,13 @@ def image_dls(
     stats, device = check_stats(DATASETS[name]['stats'] if stats is None else stats), pick_device(device)
     if num_workers is None: num_workers = 0 if device.type == 'cpu' else min(8, os.cpu_count() or 1)
     check_whole('num_workers', num_workers, 0)
-    one, batch = transforms_for(name, size, augment, scale, stats)
+    if resident is None: resident = device.type == 'cuda' and name in ('cifar100', 'tiny_imagenet')
+    (one, batch), aug = (f(name, size, augment, scale, stats) for f in (transforms_for, augment_for))
+    if resident: one, batch = None, batch[:2] # the loader does the rest
     p = read_parts(name, path, download, verify, skip_unreadable, valid_pct, per_class, seed)
     if bs > len(p.train):
         raise InputError(f'bs={bs} is more than the {len(p.train)} training pictures; give {len(p.train)} or less')
     dls = build_dls(p, ToImage(size, one, crop_for(name, size)), batch, bs, seed, num_workers, device)
-    dls.name, dls.size, dls.stats, dls.augment = name, size, stats, augment
+    if resident: make_resident(dls, aug)
+    dls.name, dls.size, dls.stats, dls.augment, dls.scale, dls.resident = name, size, stats, augment, aug.scale, resident
     return dls

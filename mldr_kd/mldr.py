@@ -91,7 +91,17 @@ class MLDRLoss(nn.Module):
 def compare(self:MLDRLoss, student_logits, stage_features, teacher_logits):
     "The distillation terms as a dict, and what MSDF answered"
     check_logits(student_logits, teacher_logits, self.n_classes)
-    out = self.msdf(stage_features) if self.msdf is not None else Fused(None, None, None, None)
+    out = self.fuse(stage_features)
+    return self.compare_logits(student_logits, out, teacher_logits), out
+
+@patch
+def fuse(self:MLDRLoss, stage_features)->Fused:
+    "What MSDF answers; nothing where no level needs it"
+    return self.msdf(stage_features) if self.msdf is not None else Fused(None, None, None, None)
+
+@patch
+def compare_logits(self:MLDRLoss, student_logits, out:Fused, teacher_logits)->dict:
+    "The distillation terms of logits that are there already"
     if out.stage_logits is not None and len(out.stage_logits) != len(student_logits):
         raise InputError(f'stage features of {len(out.stage_logits)} samples and logits of {len(student_logits)} given; both must come from the same batch')
     logits = dict(logit=[student_logits], stage=[] if out.stage_logits is None else [*out.stage_logits.unbind(1)], fused=[out.fused_logits])
@@ -100,4 +110,4 @@ def compare(self:MLDRLoss, student_logits, stage_features, teacher_logits):
     if used and self.terms:
         values = dfra(torch.stack([z for _,z in used]), teacher_logits, self.temperature, self.alpha, self.terms, self.method).total
         for (level, _), value in zip(used, values): parts[level] = parts[level] + value
-    return parts, out
+    return parts
