@@ -12,7 +12,7 @@ __all__ = ['SKIP', 'MAGIC', 'SLOTS', 'LOADER', 'plain', 'unplain', 'rank', 'worl
 
 # %% ../nbs/42_resume.ipynb #c22e4fde
 import hashlib, inspect, io, json, os, pickle, random, time, zlib
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 import numpy as np, torch
@@ -288,9 +288,13 @@ def locked(
         f = open(path, 'w')
     except OSError as e: raise InputError(f'{folder} cannot be written to: {write_failure(e) or e.strerror}') from e
     with f:
-        try: fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(f.fileno()).st_ino != os.stat(path).st_ino: raise OSError  # its holder has just removed it
         except OSError as e: raise InputError(f'another run is writing into {folder}; wait until it ends, or choose another folder') from e
-        yield
+        try: yield
+        finally:
+            with suppress(OSError): path.unlink(); path.parent.rmdir()  # the folder goes too if nothing else is in it
 
 # %% ../nbs/42_resume.ipynb #56221973
 class Resume(Callback):
