@@ -160,7 +160,7 @@ def main(turns, threads, out):
 
 if __name__ == '__main__':
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('--turns', type=int, default=5)
+    p.add_argument('--turns', type=int, default=4)
     p.add_argument('--threads', type=int, default=torch.get_num_threads())
     p.add_argument('--out', default=Path(__file__).with_suffix('.json'))
     p.add_argument('--memory', nargs=5, metavar=('NAME', 'B', 'L', 'D', 'N'), help='print the memory of one pass, in MiB')
