@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['GROUPS', 'protocol_of', 'json_args', 'plain_options', 'find_recipe', 'recipe_for', 'mldr_distill', 'Stopped',
            'sentence', 'say_errors', 'run', 'run_in', 'begun', 'names_of', 'check_counts', 'headline', 'kept', 'finish',
-           'mldr_compare', 'run_compare', 'mldr_teacher', 'run_teacher', 'mldr_table', 'run_table', 'list_recipes']
+           'words', 'mldr_compare', 'run_compare', 'mldr_teacher', 'run_teacher', 'mldr_table', 'run_table',
+           'list_recipes']
 
 # %% ../nbs/70_cli.ipynb #ca2e5ea2
 import json, re, sys, warnings
@@ -18,7 +19,9 @@ warnings.filterwarnings('ignore', category=FutureWarning, module='torch.jit')  #
 
 # %% ../nbs/70_cli.ipynb #51de2ca0
 import torch
-from fastcore.script import Param, call_parse
+from typing import Annotated
+import fastcore.script
+from fastcore.script import call_parse
 from .core import InputError, atomic_write, check_name, pick_device
 from .data import DATASETS
 from .distill import METHODS
@@ -210,13 +213,19 @@ def finish(folder):
     save_curves(folder)
     print(f'\n{table}\n\n{folder}: ' + ', '.join(p.name for p in sorted(folder.iterdir()) if p.is_file()))
 
+# %% ../nbs/70_cli.ipynb #9727db86
+def words(help, nargs):
+    "The annotation of an option that takes several words; `nargs` is '+' or '*'"
+    old = getattr(fastcore.script, 'Param', None)
+    return old(help, str, nargs=nargs) if old else Annotated[str, help, dict(nargs=nargs)]
+
 # %% ../nbs/70_cli.ipynb #c1c23a48
 GROUPS = dict(study=list(STUDY), ablation=list(ABLATION))
 
 @call_parse
 def mldr_compare(
-    recipe:Param("Rows of settings by name (mldr_table --recipes lists them), config.json files of earlier runs, or study, ablation", str, nargs='+')=None,
-    methods:Param("Methods to compare (scratch kd dkd dist rkd cc fitnet crd ofa mldr ...); the last one's best student is handed out", str, nargs='+')=None,
+    recipe:words("Rows of settings by name (mldr_table --recipes lists them), config.json files of earlier runs, or study, ablation", '+')=None,
+    methods:words("Methods to compare (scratch kd dkd dist rkd cc fitnet crd ofa mldr ...); the last one's best student is handed out", '+')=None,
     seeds:int=3,                   # How many seeds (0, 1, ...)
     path:str=None,                 # Folder of the data; a published data set that is not there is downloaded into it
     teacher_checkpoint:str=None,   # The teacher's weights: a file, or the name of a published checkpoint
@@ -307,7 +316,7 @@ def run_teacher(recipe, dataset, given, weak, device, workers, threads, out):
 # %% ../nbs/70_cli.ipynb #3cd98d6a
 @call_parse
 def mldr_table(
-    folders:Param("Folders of runs, or results.jsonl files", str, nargs='*'),
+    folders:words("Folders of runs, or results.jsonl files", '*'),
     base:str='kd',         # The method that the others are held against, seed by seed
     out:str=None,          # Where the files go, a folder for each; beside the rows if not given
     recipes:bool=False     # Only list the rows of settings by name
