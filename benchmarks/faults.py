@@ -1,17 +1,18 @@
 """Faults, one after the other, against a small run: what was tried, what survived, what was lost.
 
-python benchmarks/faults.py [--kills 50] [--out nbs/results/faults.json]    (Linux, no GPU in use; about five minutes on two cores)
+python benchmarks/faults.py [--kills 50] [--out nbs/results/faults.json]    (Linux, no GPU in use; about ten minutes on two cores)
 
 "Survived" means: the run ended with one sentence (or was killed), and, started again, came to the weights and the metrics.csv of the undisturbed run, bit for bit.
 """
-import argparse, json, os, platform, random, resource, signal, subprocess, sys, tempfile, time
+import argparse, json, os, platform, random, resource, signal, socket, subprocess, sys, tempfile, time
 from datetime import date
 from pathlib import Path
 import numpy as np, torch
 from fastai.callback.core import Callback
 from PIL import Image
+from mldr_kd import resume
 from mldr_kd.cli import sentence
-from mldr_kd.core import InputError, ToyCNN, seeded, toy_dls
+from mldr_kd.core import InputError, ToyCNN, atomic_write, seeded, toy_dls
 from mldr_kd.data import CIFAR, cifar100_parts, folder_parts, readable
 from mldr_kd.distill import distill_learner
 from mldr_kd.models.stages import StagedModel
@@ -109,14 +110,14 @@ def limited(path, size=20_000):
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
     run(path)
 
-def on_mount(path, options, then=None):
-    "A run on a small file system of its own; None where this machine does not let us mount"
+def on_mount(n, options, then=None):
+    "A run on a small file system of its own: (it was refused, what it said, how often it was tried: 0 where this machine does not let us mount)"
+    path = Path(tempfile.mkdtemp())/'m'
     path.mkdir(parents=True)
-    if subprocess.run(['mount', '-t', 'tmpfs', '-o', options, 'tmpfs', str(path)], capture_output=True).returncode: return None
+    if subprocess.run(['mount', '-t', 'tmpfs', '-o', options, 'tmpfs', str(path)], capture_output=True).returncode: return False, 'not tried: this machine does not let us mount', 0
     try:
         if then: then(path)
-        code = wait(start(lambda: run(path)))
-        return code == [2], said()
+        return *refused(lambda: run(path), n), 1
     finally: subprocess.run(['umount', '-l', str(path)], capture_output=True)
 
 def interrupted(path):
@@ -139,20 +140,53 @@ def stop_at(step):
             if self.training and self.train_iter == step and rank() == 0: os.kill(os.getpid(), signal.SIGKILL)
     return Die()
 
-def refused(f)->tuple:
-    try: f()
-    except InputError as e: return True, ' '.join(str(e).split())
-    return False, 'it went on'
+def refused(f, n=1)->tuple:
+    "(every process was refused in a sentence, the first sentence)"
+    codes, text = wait(start(f, n)), said()
+    return codes == [2]*n and 'TRACEBACK' not in text, text.splitlines()[0] if text else f'it ended with {codes}'
 
-def picture():
+def pictures():
+    "A folder of four pictures, one of them cut off"
     home = Path(tempfile.mkdtemp())
     for c in 'ab':
         (home/c).mkdir()
-        Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(home/c/'x.png')
-        Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(home/c/'y.png')
+        for name in 'xy': Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(home/c/f'{name}.png')
     (home/'a'/'x.png').write_bytes((home/'a'/'x.png').read_bytes()[:40])
-    ok, text = refused(lambda: readable(folder_parts(home).train))
+    return home
+
+def picture(n):
+    home = pictures()
+    ok, text = refused(lambda: readable(folder_parts(home).train), n)
     return ok and len(readable(folder_parts(home).train, skip=True)) == 3, text
+
+def other_version(path):
+    "The run as another PyTorch would begin it"
+    known = resume.versions_of
+    resume.versions_of = lambda *names: {**known(*names), 'torch': '2.4.0'}
+    run(path)
+
+def on_two_machines(path, *args):
+    "torchrun with two nodes of a process each, both on this machine: how they ended, and what they said"
+    with socket.socket() as s: s.bind(('127.0.0.1', 0)); port = s.getsockname()[1]
+    cmd = [sys.executable, '-m', 'torch.distributed.run', '--nnodes', '2', '--nproc-per-node', '1', '--master-addr', '127.0.0.1', '--master-port', str(port)]
+    nodes = [subprocess.Popen([*cmd, '--node-rank', str(i), __file__, '--machine', str(path), *args], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for i in range(2)]
+    out = ''.join(o.communicate()[0] for o in nodes)
+    return [o.returncode for o in nodes], out
+
+def machine(path, die):
+    "What one process of `on_two_machines` does"
+    torch.set_num_threads(1)
+    try:
+        with processes('cpu', 30): run(path, [stop_at(9)] if die else ())
+    except InputError as e: sys.exit(f'SAID {sentence(e)}')
+
+def lost_machine(reference):
+    "The first of two machines is lost in the middle of a run; then both begin again"
+    path = Path(tempfile.mkdtemp())/'run'
+    codes, out = on_two_machines(path, '--die')
+    text = next((o.split('SAID ', 1)[1] for o in out.splitlines() if 'SAID ' in o), out[-300:])
+    again, out = on_two_machines(path)
+    return 0 not in codes and 'another process of this run ended' in text and again == [0, 0] and same(path, reference), text if again == [0, 0] else out[-300:]
 
 def two_runs(n, reference):
     "Begin a second run into the folder of the first"
@@ -165,39 +199,47 @@ def two_runs(n, reference):
     text = said()
     return a == [0]*n and b == [2]*n and same(path, reference) and 'another run is writing' in text, text.splitlines()[0] if text else f'{a} {b}'
 
-def table(n_kills=50, n_kills2=12)->list[dict]:
+def table(n_kills=50)->list[dict]:
     rows = []
-    def add(fault, n, survived, what, tried=1, lost=None): rows.append(dict(fault=fault, processes=n, tried=tried, survived=int(survived)*tried if isinstance(survived, bool) else survived, lost=tried - (int(survived)*tried if isinstance(survived, bool) else survived), what=str(what)[:300])); print(rows[-1], flush=True)
+    def add(fault, n, survived, what, tried=1):
+        rows.append(dict(fault=fault, processes=n, tried=tried, survived=int(survived)*tried, lost=tried - int(survived)*tried, what=str(what)[:300]))
+        print(rows[-1], flush=True)
     for n in (1, 2):
         reference = whole(n)
-        k = kills(n_kills if n == 1 else n_kills2, n, reference=reference)
-        ok = k['same_ends'] == k['ends'] and not k['half_written']
-        add('SIGKILL at random moments' + (', of one of the two' if n == 2 else ''), n, ok, f"{k['ends']} runs, killed {k['tried']} times; {k['same_ends']} came to the same end; {k['half_written']} half-written files left", k['tried'])
+        k = kills(n_kills, n, reference=reference)
+        add('SIGKILL at random moments' + (', of one of the two' if n == 2 else ''), n, k['same_ends'] == k['ends'] and not k['half_written'],
+            f"{k['ends']} runs, killed {k['tried']} times; {k['same_ends']} came to the same end; {k['half_written']} half-written files left", k['tried'])
         for name, f, kw in (('full disk (limit on a file\'s size)', limited, {}), ('NaN in a batch', lambda p: run(p, [NaNAt(8)]), {}), ('Ctrl-C', interrupted, dict(expect=(130, 2))),
                             ('damaged state', lambda p: run(p, [stop_at(9)]), dict(mend=damage, expect=(-9, 2)))):
             ok, text, more = disturbed(f, n, reference, **kw)
             add(name, n, ok, text if ok else (text, more))
         path = Path(tempfile.mkdtemp())/'run'
         wait(start(lambda: run(path, [stop_at(9)]), n)); said(); damage(path, both=True)
-        codes = wait(start(lambda: run(path), n)); text = said()
-        add('both states damaged', n, codes == [2]*n and 'no state that can be trusted' in text, text.splitlines()[0] if text else codes)
-        codes = wait(start(lambda: run(reference, teacher=2), n)); text = said()
-        add('wrong teacher (another one\'s state)', n, codes == [2]*n and 'teacher is ' in text, text.splitlines()[0] if text else codes)
+        ok, text = refused(lambda: run(path), n)
+        add('both states damaged', n, ok and 'no state that can be trusted' in text, text)
+        ok, text = refused(lambda: run(reference, teacher=2), n)
+        add('wrong teacher (another one\'s state)', n, ok and 'teacher is ' in text, text)
+        ok, text = refused(lambda: other_version(reference), n)
+        add('a state of another PyTorch', n, ok and 'versions.torch is ' in text, text)
         add('two runs into one folder', n, *two_runs(n, reference))
-    full = on_mount(Path(tempfile.mkdtemp())/'m', 'size=40k')
-    add('full disk (a small file system)', 1, bool(full and full[0]), full[1] if full else 'not tried: this machine does not let us mount', tried=int(full is not None))
-    def read_only(path): subprocess.run(['mount', '-o', 'remount,ro', str(path)], check=True)
-    ro = on_mount(Path(tempfile.mkdtemp())/'m', 'size=4m', read_only)
-    add('read-only folder', 1, bool(ro and ro[0]), ro[1] if ro else 'not tried: this machine does not let us mount', tried=int(ro is not None))
-    add('damaged picture', 1, *picture())
-    add('no network', 1, *refused(lambda: cifar100_parts(tempfile.mkdtemp(), archive=CIFAR._replace(url='http://127.0.0.1:9/cifar.tar.gz'))))
-    add('wrong teacher (other classes)', 1, *refused(lambda: distill_learner(toy_dls(n=16, size=16, bs=8), staged(0), staged(1, 10), 'mldr')))
+        add('full disk (a small file system)', n, *on_mount(n, 'size=40k'))
+        add('read-only folder', n, *on_mount(n, 'size=4m', lambda path: subprocess.run(['mount', '-o', 'remount,ro', str(path)], check=True)))
+        add('damaged picture', n, *picture(n))
+        add('no network', n, *refused(lambda: cifar100_parts(tempfile.mkdtemp(), archive=CIFAR._replace(url='http://127.0.0.1:9/cifar.tar.gz')), n))
+        add('wrong teacher (other classes)', n, *refused(lambda: distill_learner(toy_dls(n=16, size=16, bs=8), staged(0), staged(1, 10), 'mldr'), n))
+    add('lost machine (torchrun, two nodes, both on this one)', 2, *lost_machine(reference))
     return rows
 
 if __name__ == '__main__':
-    p = argparse.ArgumentParser(); p.add_argument('--kills', type=int, default=50); p.add_argument('--kills2', type=int, default=12); p.add_argument('--out', default='nbs/results/faults.json'); a = p.parse_args()
+    p = argparse.ArgumentParser()
+    p.add_argument('--kills', type=int, default=50)
+    p.add_argument('--out', default='nbs/results/faults.json')
+    p.add_argument('--machine', help='the folder of a run of which this process does a part')
+    p.add_argument('--die', action='store_true')
+    a = p.parse_args()
+    if a.machine: machine(a.machine, a.die); sys.exit()
     torch.set_num_threads(1)
     t0 = time.time()
-    rows = table(a.kills, a.kills2)
+    rows = table(a.kills)
     Path(a.out).parent.mkdir(parents=True, exist_ok=True)
-    Path(a.out).write_text(json.dumps(dict(date=str(date.today()), torch=torch.__version__, python=platform.python_version(), cores=os.cpu_count(), seconds=round(time.time() - t0), rows=rows), indent=1) + '\n')
+    with atomic_write(a.out) as tmp: tmp.write_text(json.dumps(dict(date=str(date.today()), torch=torch.__version__, python=platform.python_version(), cores=os.cpu_count(), seconds=round(time.time() - t0), rows=rows), indent=1) + '\n')

@@ -292,3 +292,21 @@ def parallel(self,
     finally:
         cbs[0].leave()
         self.remove_cbs(cbs)
+
+# %% ../nbs/43_parallel.ipynb #5ebef0b2
+@patch_to(DistillLearner)
+@contextmanager
+def distrib_ctx(self,
+    sync_bn:bool=True,   # As for `parallel`
+    gather:bool=True,    # As for `parallel`
+    timeout:float=600.   # As for `processes`
+):
+    "Join the other processes of a launch, and train together with them in this block"
+    with processes(self.dls.device, timeout) as device, self.parallel(gather, sync_bn):
+        self.dls.to(device)
+        yield self
+
+def _one_forward(self, *args, **kwargs):
+    raise InputError("DataParallel and DistributedDataParallel know one forward pass and a mean over samples; train in `with learn.parallel():` or `with learn.distrib_ctx():` instead")
+
+DistillLearner.to_distributed = DistillLearner.to_parallel = _one_forward
