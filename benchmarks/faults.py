@@ -199,12 +199,12 @@ def two_runs(n, reference):
     text = said()
     return a == [0]*n and b == [2]*n and same(path, reference) and 'another run is writing' in text, text.splitlines()[0] if text else f'{a} {b}'
 
-def table(n_kills=50)->list[dict]:
+def table(n_kills=50, processes=(1, 2))->list[dict]:
     rows = []
     def add(fault, n, survived, what, tried=1):
         rows.append(dict(fault=fault, processes=n, tried=tried, survived=int(survived)*tried, lost=tried - int(survived)*tried, what=str(what)[:300]))
         print(rows[-1], flush=True)
-    for n in (1, 2):
+    for n in processes:
         reference = whole(n)
         k = kills(n_kills, n, reference=reference)
         add('SIGKILL at random moments' + (', of one of the two' if n == 2 else ''), n, k['same_ends'] == k['ends'] and not k['half_written'],
@@ -227,19 +227,20 @@ def table(n_kills=50)->list[dict]:
         add('damaged picture', n, *picture(n))
         add('no network', n, *refused(lambda: cifar100_parts(tempfile.mkdtemp(), archive=CIFAR._replace(url='http://127.0.0.1:9/cifar.tar.gz')), n))
         add('wrong teacher (other classes)', n, *refused(lambda: distill_learner(toy_dls(n=16, size=16, bs=8), staged(0), staged(1, 10), 'mldr'), n))
-    add('lost machine (torchrun, two nodes, both on this one)', 2, *lost_machine(reference))
+        if n == 2: add('lost machine (torchrun, two nodes, both on this one)', n, *lost_machine(reference))
     return rows
 
 if __name__ == '__main__':
     p = argparse.ArgumentParser()
     p.add_argument('--kills', type=int, default=50)
+    p.add_argument('--processes', type=int, nargs='+', default=[1, 2], help='do the part with so many processes; the rows of the other part stay')
     p.add_argument('--out', default='nbs/results/faults.json')
     p.add_argument('--machine', help='the folder of a run of which this process does a part')
     p.add_argument('--die', action='store_true')
     a = p.parse_args()
     if a.machine: machine(a.machine, a.die); sys.exit()
     torch.set_num_threads(1)
-    t0 = time.time()
-    rows = table(a.kills)
+    old = json.loads(Path(a.out).read_text())['rows'] if Path(a.out).exists() else []
+    rows = sorted(table(a.kills, a.processes) + [o for o in old if o['processes'] not in a.processes], key=lambda o: o['processes'])
     Path(a.out).parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(a.out) as tmp: tmp.write_text(json.dumps(dict(date=str(date.today()), torch=torch.__version__, python=platform.python_version(), cores=os.cpu_count(), seconds=round(time.time() - t0), rows=rows), indent=1) + '\n')
+    with atomic_write(a.out) as tmp: tmp.write_text(json.dumps(dict(date=str(date.today()), torch=torch.__version__, python=platform.python_version(), cores=os.cpu_count(), rows=rows), indent=1) + '\n')
