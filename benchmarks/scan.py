@@ -3,9 +3,9 @@
     pip install -e '.[bench]'
     python benchmarks/scan.py                # about eight minutes; writes benchmarks/scan.json, which nbs/91_benchmark_scan.ipynb shows
 
-All implementations do the same job, forward and backward. They are checked against each other first. Then each lives in a process of its own, so that the gigabytes that one takes and gives back
-don't disturb another's memory, and they take turns, so that whatever else the machine does hits all of them alike; in a turn a run that warms up is followed by three that count. Medians are kept,
-with the fastest and the slowest run beside them. Memory is what the peak of a process rises by while one forward and backward pass runs.
+All implementations do the same job, forward and backward, in one process. They take turns, so that whatever else the machine does hits all of them alike; in a turn a run that warms up is
+followed by three that count. Medians are kept, with the fastest and the slowest run beside them. Memory is what the peak of the process rises by while one forward and backward pass runs, each
+in a process of its own.
 """
 import argparse, gc, json, platform, statistics, subprocess, sys, time
 from datetime import date
@@ -54,42 +54,17 @@ def scan_step(name, size):
     return step
 
 
-class Worker:
-    "A process that runs a job when it is asked to"
-    def __init__(self, job, threads):
-        self.process = subprocess.Popen([sys.executable, __file__, '--threads', str(threads), '--work', *map(str, job)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.turn(0)                                               # everything is imported and made
-
-    def turn(self, runs):
-        "Milliseconds of `runs` runs, after one that warms up"
-        print(runs, file=self.process.stdin, flush=True)
-        return json.loads(self.process.stdout.readline())
-
-    def end(self):
-        self.process.stdin.close()
-        self.process.wait()
-
-
-def work(job):
-    "What a `Worker`'s process does"
-    kind, name, *size = job
-    step = scan_step(name, tuple(map(int, size))) if kind == 'scan' else vim_step(name) if kind == 'vim' else mixer_steps()[name]
-    for line in sys.stdin:
-        gc.collect()
-        times = []
-        for _ in range(int(line)+1):
-            start = time.perf_counter()
-            step()
-            times.append((time.perf_counter()-start)*1e3)
-        print(json.dumps(times[1:]), flush=True)
-
-
-def interleaved(jobs, turns, threads, runs=3):
-    "Milliseconds of each of `jobs`, name -> words for `work`; they take turns"
-    workers, times = {k: Worker(o, threads) for k,o in jobs.items()}, {k: [] for k in jobs}
+def interleaved(steps, turns, runs=3):
+    "Milliseconds of each of `steps`; they take turns, and a turn is one run to warm up and `runs` that count"
+    times = {k: [] for k in steps}
     for _ in range(turns):
-        for k, o in workers.items(): times[k] += o.turn(runs)
-    for o in workers.values(): o.end()
+        for k, f in steps.items():
+            gc.collect()
+            f()
+            for _ in range(runs):
+                start = time.perf_counter()
+                f()
+                times[k].append((time.perf_counter()-start)*1e3)
     return {k: dict(median=statistics.median(v), low=min(v), high=max(v), runs=len(v)) for k,v in times.items()}
 
 
@@ -123,14 +98,14 @@ def memory_of(name, size):
     return float(subprocess.run(cmd, check=True, capture_output=True, text=True).stdout)
 
 
-def vim_step(name, batch=2, img_size=224):
-    "One training step of Vim-tiny with the scan `name`"
+def vim_step(scan, batch=2, img_size=224):
+    "One training step of Vim-tiny with `scan` doing the scans"
     torch.manual_seed(0)
     model = vim.VisionMamba(img_size=img_size, num_classes=100)
     opt = torch.optim.AdamW(model.parameters(), lr=1e-4)
     x, y = torch.randn(batch, 3, img_size, img_size), torch.randint(100, (batch,))
     def step():
-        vim.selective_scan = scans[name]
+        vim.selective_scan = scan
         loss = F.cross_entropy(model(x), y)
         opt.zero_grad()
         loss.backward()
@@ -168,17 +143,16 @@ def main(turns, threads, out):
     res['machine'] = f'{len(cpu)} cores, {cpu[0]}'
     for size in sizes:
         check({k: scan_step(k, (2, *size[1:])) for k in scans})
-        job = lambda *names: {k: ('scan', k, *size) for k in names}
-        row = dict(size=size, ms=interleaved(job('streamed', 'mambapy'), turns, threads), mib={k: statistics.median(memory_of(k, size) for _ in range(3)) for k in ('streamed', 'mambapy')})
-        row['ms'].update(interleaved(job('loop'), 1, threads, 3 if size[1] > 65 else 5))
+        steps = {k: scan_step(k, size) for k in ('streamed', 'mambapy')}
+        row = dict(size=size, ms=interleaved(steps, turns), mib={k: statistics.median(memory_of(k, size) for _ in range(3)) for k in steps})
+        row['ms'].update(interleaved(dict(loop=scan_step('loop', size)), 1, 3 if size[1] > 65 else 5))
         row['faster'], row['memory'] = row['ms']['mambapy']['median']/row['ms']['streamed']['median'], row['mib']['streamed']/row['mib']['mambapy']
         print(size, {k: round(v['median'], 1) for k,v in row['ms'].items()}, {k: round(v) for k,v in row['mib'].items()},
               f"{row['faster']:.1f} times faster than mambapy, {row['memory']:.3f} of its memory", flush=True)
         res['scan'].append(row)
-    check({k: vim_step(k) for k in ('streamed', 'loop')})
-    check(mixer_steps())
-    for name, kind, names in (('vim_tiny_step', 'vim', ('streamed', 'loop')), ('mixer', 'mixer', ('streamed', 'transformers'))):
-        res[name] = interleaved({k: (kind, k) for k in names}, 3, threads, 2)
+    for name, steps, n in (('vim_tiny_step', dict(streamed=vim_step(selective_scan), loop=vim_step(selective_scan_loop)), (3, 2)), ('mixer', mixer_steps(), (3, 2))):
+        check(steps)
+        res[name] = interleaved(steps, *n)
         print(name, {k: round(v['median'], 1) for k,v in res[name].items()}, flush=True)
     res['load_after'] = os.getloadavg()[0]
     Path(out).write_text(json.dumps(res, indent=1)+'\n')
@@ -190,9 +164,6 @@ if __name__ == '__main__':
     p.add_argument('--threads', type=int, default=torch.get_num_threads())
     p.add_argument('--out', default=Path(__file__).with_suffix('.json'))
     p.add_argument('--memory', nargs=5, metavar=('NAME', 'B', 'L', 'D', 'N'), help='print the memory of one pass, in MiB')
-    p.add_argument('--work', nargs='+', metavar='WORD', help='wait for numbers of runs on the standard input, and time so many runs of a job')
     a = p.parse_args()
-    torch.set_num_threads(a.threads)
-    if a.work: work(a.work)
-    elif a.memory: print(memory(a.memory[0], tuple(map(int, a.memory[1:]))))
+    if a.memory: print(memory(a.memory[0], tuple(map(int, a.memory[1:]))))
     else: main(a.turns, a.threads, a.out)
