@@ -7,7 +7,7 @@ __all__ = ['InputError', 'check_name', 'atomic_write', 'write_failure', 'seeded'
            'toy_dls', 'ToyCNN']
 
 # %% ../nbs/00_core.ipynb #740c4101
-import contextlib, difflib, errno, functools, os, random, tempfile
+import contextlib, difflib, errno, functools, glob, os, random, tempfile
 from pathlib import Path
 import numpy as np, torch
 from torch import nn
@@ -38,12 +38,13 @@ def atomic_write(
 ):
     "Yield a temporary path beside `path`; rename it to `path` if the body succeeds, remove it if not"
     path = Path(path)
-    tmp = None
+    tmp = fd = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        for o in path.parent.glob(f'.{glob.escape(path.name)}.*{path.suffix}'): _sweep(o)
         fd, name = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.', suffix=path.suffix)
-        os.close(fd)
         tmp = Path(name)
+        if not _lock(fd): fd = os.close(fd)  # nothing to hold
         yield tmp
         _sync(tmp, path)
     except Exception as e:
@@ -52,6 +53,20 @@ def atomic_write(
         raise
     finally:
         if tmp is not None: tmp.unlink(missing_ok=True)
+        if fd is not None: os.close(fd)
+
+def _lock(fd)->bool:
+    "Lock an open file for this process; False if another one holds it"
+    try: import fcntl
+    except ImportError: return False  # Windows: nothing is swept there
+    try: fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError: return False
+    return True
+
+def _sweep(path):
+    "Remove a temporary file that nobody is writing any more"
+    with contextlib.suppress(OSError), open(path, 'rb') as f:
+        if _lock(f.fileno()): path.unlink()
 
 # %% ../nbs/00_core.ipynb #84ab8072
 def write_failure(
