@@ -3,9 +3,9 @@
     pip install -e '.[bench]'
     python benchmarks/scan.py                # about eight minutes; writes benchmarks/scan.json, which nbs/91_benchmark_scan.ipynb shows
 
-All implementations do the same job, forward and backward, in one process. They take turns, so that whatever else the machine does hits all of them alike; in a turn a run that warms up is
-followed by three that count. Medians are kept, with the fastest and the slowest run beside them. Memory is what the peak of the process rises by while one forward and backward pass runs, each
-in a process of its own.
+All implementations do the same job, forward and backward. They are checked against each other first. Then each lives in a process of its own, so that the gigabytes that one takes and gives back
+don't disturb another's memory, and they take turns, so that whatever else the machine does hits all of them alike. A turn warms up with one run and then lasts two seconds, and three runs at the
+least. Medians are kept, with the fastest and the slowest run beside them. Memory is what the peak of a process rises by while one forward and backward pass runs.
 """
 import argparse, gc, json, platform, statistics, subprocess, sys, time
 from datetime import date
@@ -54,17 +54,43 @@ def scan_step(name, size):
     return step
 
 
-def interleaved(steps, turns, runs=3):
-    "Milliseconds of each of `steps`; they take turns, and a turn is one run to warm up and `runs` that count"
-    times = {k: [] for k in steps}
+class Worker:
+    "A process that runs a job when it is asked to"
+    def __init__(self, job, threads):
+        self.process = subprocess.Popen([sys.executable, __file__, '--threads', str(threads), '--work', *map(str, job)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process.stdout.readline()                             # everything is imported and made
+
+    def turn(self, seconds):
+        "Milliseconds of the runs that fit into `seconds`, three at the least, after one that warms up"
+        print(seconds, file=self.process.stdin, flush=True)
+        return json.loads(self.process.stdout.readline())
+
+    def end(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def work(job):
+    "What a `Worker`'s process does"
+    kind, name, *size = job
+    step = scan_step(name, tuple(map(int, size))) if kind == 'scan' else vim_step(name) if kind == 'vim' else mixer_steps()[name]
+    print(flush=True)
+    for line in sys.stdin:
+        gc.collect()
+        times, end = [], time.perf_counter() + float(line)
+        while len(times) < 4 or time.perf_counter() < end:
+            start = time.perf_counter()
+            step()
+            times.append((time.perf_counter()-start)*1e3)
+        print(json.dumps(times[1:]), flush=True)
+
+
+def interleaved(jobs, turns, threads, seconds=2):
+    "Milliseconds of each of `jobs`, name -> words for `work`; they take turns"
+    workers, times = {k: Worker(o, threads) for k,o in jobs.items()}, {k: [] for k in jobs}
     for _ in range(turns):
-        for k, f in steps.items():
-            gc.collect()
-            f()
-            for _ in range(runs):
-                start = time.perf_counter()
-                f()
-                times[k].append((time.perf_counter()-start)*1e3)
+        for k, o in workers.items(): times[k] += o.turn(seconds)
+    for o in workers.values(): o.end()
     return {k: dict(median=statistics.median(v), low=min(v), high=max(v), runs=len(v)) for k,v in times.items()}
 
 
@@ -98,14 +124,14 @@ def memory_of(name, size):
     return float(subprocess.run(cmd, check=True, capture_output=True, text=True).stdout)
 
 
-def vim_step(scan, batch=2, img_size=224):
-    "One training step of Vim-tiny with `scan` doing the scans"
+def vim_step(name, batch=2, img_size=224):
+    "One training step of Vim-tiny with the scan `name`"
     torch.manual_seed(0)
     model = vim.VisionMamba(img_size=img_size, num_classes=100)
     opt = torch.optim.AdamW(model.parameters(), lr=1e-4)
     x, y = torch.randn(batch, 3, img_size, img_size), torch.randint(100, (batch,))
     def step():
-        vim.selective_scan = scan
+        vim.selective_scan = scans[name]
         loss = F.cross_entropy(model(x), y)
         opt.zero_grad()
         loss.backward()
@@ -143,16 +169,17 @@ def main(turns, threads, out):
     res['machine'] = f'{len(cpu)} cores, {cpu[0]}'
     for size in sizes:
         check({k: scan_step(k, (2, *size[1:])) for k in scans})
-        steps = {k: scan_step(k, size) for k in ('streamed', 'mambapy')}
-        row = dict(size=size, ms=interleaved(steps, turns), mib={k: statistics.median(memory_of(k, size) for _ in range(3)) for k in steps})
-        row['ms'].update(interleaved(dict(loop=scan_step('loop', size)), 1, 3 if size[1] > 65 else 5))
+        job = lambda *names: {k: ('scan', k, *size) for k in names}
+        row = dict(size=size, ms=interleaved(job('streamed', 'mambapy'), turns, threads), mib={k: statistics.median(memory_of(k, size) for _ in range(3)) for k in ('streamed', 'mambapy')})
+        row['ms'].update(interleaved(job('loop'), 1, threads))
         row['faster'], row['memory'] = row['ms']['mambapy']['median']/row['ms']['streamed']['median'], row['mib']['streamed']/row['mib']['mambapy']
         print(size, {k: round(v['median'], 1) for k,v in row['ms'].items()}, {k: round(v) for k,v in row['mib'].items()},
               f"{row['faster']:.1f} times faster than mambapy, {row['memory']:.3f} of its memory", flush=True)
         res['scan'].append(row)
-    for name, steps, n in (('vim_tiny_step', dict(streamed=vim_step(selective_scan), loop=vim_step(selective_scan_loop)), (3, 2)), ('mixer', mixer_steps(), (3, 2))):
-        check(steps)
-        res[name] = interleaved(steps, *n)
+    check({k: vim_step(k) for k in ('streamed', 'loop')})
+    check(mixer_steps())
+    for name, kind, names in (('vim_tiny_step', 'vim', ('streamed', 'loop')), ('mixer', 'mixer', ('streamed', 'transformers'))):
+        res[name] = interleaved({k: (kind, k) for k in names}, 2, threads)
         print(name, {k: round(v['median'], 1) for k,v in res[name].items()}, flush=True)
     res['load_after'] = os.getloadavg()[0]
     Path(out).write_text(json.dumps(res, indent=1)+'\n')
@@ -160,10 +187,13 @@ def main(turns, threads, out):
 
 if __name__ == '__main__':
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('--turns', type=int, default=4)
+    p.add_argument('--turns', type=int, default=6)
     p.add_argument('--threads', type=int, default=torch.get_num_threads())
     p.add_argument('--out', default=Path(__file__).with_suffix('.json'))
     p.add_argument('--memory', nargs=5, metavar=('NAME', 'B', 'L', 'D', 'N'), help='print the memory of one pass, in MiB')
+    p.add_argument('--work', nargs='+', metavar='WORD', help='wait for numbers of seconds on the standard input, and time a job for so long')
     a = p.parse_args()
-    if a.memory: print(memory(a.memory[0], tuple(map(int, a.memory[1:]))))
+    torch.set_num_threads(a.threads)
+    if a.work: work(a.work)
+    elif a.memory: print(memory(a.memory[0], tuple(map(int, a.memory[1:]))))
     else: main(a.turns, a.threads, a.out)
