@@ -118,20 +118,20 @@ def scan_forward(
     B, C,     # (K, B, T, N)
     keep:bool=True # Keep the states that the backward pass starts from?
 ): # y (K, B, T, D), and the state at the start of each chunk (K, B, N, D)
-    "The recurrence, chunk by chunk"
+    "The recurrence, chunk by chunk; y is written over `x`"
     (k, b, t, d), n = delta.shape, len(A)
-    y, starts, floor = torch.empty_like(x), x.new_empty(k if keep else 1, b, n, d), exponent_floor(delta, A)
+    starts, floor = x.new_empty(k if keep else 1, b, n, d), exponent_floor(delta, A)
     decay, states = x.new_empty(2, b, t, n, d)
     es, hs, flat, h = decay.unbind(1), states.unbind(1), states.view(b*t, n, d), x.new_zeros(b, n, d)
-    chunks = zip(starts.expand(k, b, n, d), delta.unsqueeze(3), x.unsqueeze(3), B.unsqueeze(4), C.view(k, b*t, 1, n), y.view(k, b*t, 1, d))
-    for start, step, xk, Bk, Ck, yk in chunks:
+    chunks = zip(starts.expand(k, b, n, d), delta.unsqueeze(3), x.unsqueeze(3), B.unsqueeze(4), C.view(k, b*t, 1, n), x.view(k, b*t, 1, d))
+    for start, step, xk, Bk, Ck, x_row in chunks:
         start.copy_(h)
         decay_(decay, step, A, floor)
         torch.mul(xk, Bk, out=states)
         h = start
         for e,hi in zip(es, hs): h = hi.addcmul_(e, h)
-        torch.bmm(Ck, flat, out=yk)
-    return y, starts
+        torch.bmm(Ck, flat, out=x_row)
+    return x, starts
 
 # %% ../../nbs/11_models.ssm.ipynb #cfb671e6
 def scan_backward(
@@ -139,15 +139,14 @@ def scan_backward(
     delta, x, A, B, C, # As in `scan_forward`
     starts    # From `scan_forward`
 ): # Gradients by x, by delta within the exponent, by A, B, C
-    "The chunks in reverse order: their states once more, then their gradients"
+    "The chunks in reverse order: their states once more, then their gradients, those by x and delta written over them"
     (k, b, t, d), n, floor = delta.shape, len(A), exponent_floor(delta, A)
-    outs = gx, gdelta, gB, gC = [torch.empty_like(o) for o in (x, x, B, C)]
     decay, states = x.new_empty(2, b, t, n, d)
     es, hs, flat = decay.unbind(1), states.unbind(1), states.view(b*t, n, d)
-    carry, gA, ones = *x.new_zeros(2, b, n, d), x.new_ones(b*t, 1, n)
+    carry, gA, ones, gB, gC = *x.new_zeros(2, b, n, d), x.new_ones(b*t, 1, n), torch.empty_like(B), torch.empty_like(C)
     rows = lambda *ts: [o.view(k, b*t, 1, o.shape[3]) for o in ts]
-    chunks = zip(starts, delta.unsqueeze(3), x.unsqueeze(3), B.unsqueeze(4), C.unsqueeze(4), gy.unsqueeze(3), *rows(gy, x, B, *outs))
-    for start, step, xk, Bk, Ck, gyk, gy_row, x_row, B_row, gx_row, gdelta_row, gB_row, gC_row in reversed(list(chunks)):
+    chunks = zip(starts, delta.unsqueeze(3), x.unsqueeze(3), B.unsqueeze(4), C.unsqueeze(4), gy.unsqueeze(3), *rows(gy, delta, x, B, gB, gC))
+    for start, step, xk, Bk, Ck, gyk, gy_row, step_row, x_row, B_row, gB_row, gC_row in reversed(list(chunks)):
         decay_(decay, step, A, floor)
         torch.mul(xk, Bk, out=states)
         h = start
@@ -159,9 +158,9 @@ def scan_backward(
             torch.mul(carry, h, out=q)
             gA.addcmul_(q, di)
         torch.bmm(x_row, flat.mT, out=gB_row)
-        torch.bmm(B_row, flat, out=gx_row)
-        torch.bmm(ones, decay.mul_(A).view(b*t, n, d), out=gdelta_row)
-    return gx, gdelta, gA.sum(0), gB, gC
+        torch.bmm(B_row, flat, out=x_row)
+        torch.bmm(ones, decay.mul_(A).view(b*t, n, d), out=step_row)
+    return x, delta, gA.sum(0), gB, gC
 
 # %% ../../nbs/11_models.ssm.ipynb #32a76851
 def _product(x, y, steps):
@@ -174,17 +173,19 @@ class _ScanGrad(Function):
     "The gradients of `StreamedScan`, refusing to be differentiated"
     @staticmethod
     def forward(ctx, gy, u, delta, A, B, C, D, rows, steps, *starts):
-        grads, gA, gD = [_like(o) for o in (u, u, B, C)], torch.zeros_like(A), None if D is None else (gy*u).sum((0, 2))
+        grads, gA, gD = [_like(o) for o in (u, u, B, C)], torch.zeros_like(A), None if D is None else torch.zeros_like(D)
         for gyb, ub, db, Bb, Cb, gub, gdb, gBb, gCb, start in zip(*(o.split(rows) for o in (gy, u, delta, B, C, *grads)), starts):
             gyc, dc, Bc, Cc = (to_chunks(o, steps) for o in (gyb, db, Bb, Cb))
             gx, gdelta, gAc, gB, gC = scan_backward(gyc, dc, _product(db, ub, steps), A, Bc, Cc, start)
             gA += gAc
             from_chunks(gB, gBb)
             from_chunks(gC, gCb)
-            for gd, x, d, g, u_part, gu_out, gd_out in pieces(gdelta, gx, dc, gyc, ub, gub, gdb):
+            for gd, x, d, g, u_part, gu_out, gd_out in pieces(gdelta, gx, db, gyc, ub, gub, gdb):
                 torch.addcmul(gd, x, u_part, out=gd_out)
-                x.mul_(d)
-                gu_out.copy_(x) if D is None else torch.addcmul(x, g, D, out=gu_out)
+                torch.mul(x, d, out=gu_out)
+                if D is None: continue
+                gu_out.addcmul_(g, D)
+                gD += g.mul_(u_part).sum((0, 1, 2))
         return grads[0], grads[1], gA, *grads[2:], gD
     @staticmethod
     def backward(ctx, *grads):
