@@ -5,7 +5,8 @@
 
 All implementations do the same job, forward and backward. They are checked against each other first. Then each lives in a process of its own, so that the gigabytes that one takes and gives back
 don't disturb another's memory, and they take turns, so that whatever else the machine does hits all of them alike. A turn warms up with one run and then lasts two seconds, and three runs at the
-least. Medians are kept, with the fastest and the slowest run beside them. Memory is what the peak of a process rises by while one forward and backward pass runs.
+least. Medians are kept, with the fastest and the slowest run beside them, and how many times faster the streamed scan is turn by turn. Memory is what the peak of a process rises by while one
+forward and backward pass runs.
 """
 import argparse, gc, json, platform, statistics, subprocess, sys, time
 from datetime import date
@@ -89,9 +90,16 @@ def interleaved(jobs, turns, threads, seconds=2):
     "Milliseconds of each of `jobs`, name -> words for `work`; they take turns"
     workers, times = {k: Worker(o, threads) for k,o in jobs.items()}, {k: [] for k in jobs}
     for _ in range(turns):
-        for k, o in workers.items(): times[k] += o.turn(seconds)
+        for k, o in workers.items(): times[k].append(o.turn(seconds))
     for o in workers.values(): o.end()
-    return {k: dict(median=statistics.median(v), low=min(v), high=max(v), runs=len(v)) for k,v in times.items()}
+    runs = {k: sum(v, []) for k,v in times.items()}
+    return {k: dict(median=statistics.median(v), low=min(v), high=max(v), runs=len(v), turns=[statistics.median(o) for o in times[k]]) for k,v in runs.items()}
+
+
+def ratio(slow, fast):
+    "How many times faster, by the medians of all runs, and the lowest and the highest of the turns"
+    turns = [a/b for a,b in zip(slow['turns'], fast['turns'])]
+    return dict(median=slow['median']/fast['median'], low=min(turns), high=max(turns))
 
 
 def check(steps, eps=1e-3):
@@ -172,9 +180,9 @@ def main(turns, threads, out):
         job = lambda *names: {k: ('scan', k, *size) for k in names}
         row = dict(size=size, ms=interleaved(job('streamed', 'mambapy'), turns, threads), mib={k: statistics.median(memory_of(k, size) for _ in range(3)) for k in ('streamed', 'mambapy')})
         row['ms'].update(interleaved(job('loop'), 1, threads))
-        row['faster'], row['memory'] = row['ms']['mambapy']['median']/row['ms']['streamed']['median'], row['mib']['streamed']/row['mib']['mambapy']
+        row['faster'], row['memory'] = ratio(row['ms']['mambapy'], row['ms']['streamed']), row['mib']['streamed']/row['mib']['mambapy']
         print(size, {k: round(v['median'], 1) for k,v in row['ms'].items()}, {k: round(v) for k,v in row['mib'].items()},
-              f"{row['faster']:.1f} times faster than mambapy, {row['memory']:.3f} of its memory", flush=True)
+              {k: round(v, 1) for k,v in row['faster'].items()}, 'times faster than mambapy,', round(row['memory'], 3), 'of its memory', flush=True)
         res['scan'].append(row)
     check({k: vim_step(k) for k in ('streamed', 'loop')})
     check(mixer_steps())

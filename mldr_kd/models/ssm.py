@@ -121,15 +121,14 @@ def scan_forward(
     "The recurrence, chunk by chunk; y is written over `x`"
     (k, b, t, d), n = delta.shape, len(A)
     starts, floor = x.new_empty(k if keep else 1, b, n, d), exponent_floor(delta, A)
-    decay, states = x.new_empty(2, b, t, n, d)
-    es, hs, flat, h = decay.unbind(1), states.unbind(1), states.view(b*t, n, d), x.new_zeros(b, n, d)
+    states, h = x.new_empty(b, t, n, d), x.new_zeros(b, n, d)
+    hs, flat = states.unbind(1), states.view(b*t, n, d)
     chunks = zip(starts.expand(k, b, n, d), delta.unsqueeze(3), x.unsqueeze(3), B.unsqueeze(4), C.view(k, b*t, 1, n), x.view(k, b*t, 1, d))
     for start, step, xk, Bk, Ck, x_row in chunks:
         start.copy_(h)
-        decay_(decay, step, A, floor)
-        torch.mul(xk, Bk, out=states)
+        decay_(states, step, A, floor)
         h = start
-        for e,hi in zip(es, hs): h = hi.addcmul_(e, h)
+        for hi,xi,Bi in zip(hs, xk.unbind(1), Bk.unbind(1)): h = hi.mul_(h).addcmul_(xi, Bi)
         torch.bmm(Ck, flat, out=x_row)
     return x, starts
 
