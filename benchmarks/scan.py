@@ -1,7 +1,7 @@
 """How fast is the streamed selective scan on a CPU, and how much memory does it take?
 
     pip install -e '.[bench]'
-    python benchmarks/scan.py                # about eight minutes; writes benchmarks/scan.json, which nbs/91_benchmark_scan.ipynb shows
+    python benchmarks/scan.py                # about seven minutes; writes benchmarks/scan.json, which nbs/91_benchmark_scan.ipynb shows
 
 All implementations do the same job, forward and backward. They are checked against each other first. Then each lives in a process of its own, so that the gigabytes that one takes and gives back
 don't disturb another's memory, and they take turns, so that whatever else the machine does hits all of them alike. A turn warms up with one run and then lasts two seconds, and three runs at the
