@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['kernels', 'compute_dtype', 'selective_scan_loop', 'chunk_size', 'pieces', 'new_chunks', 'to_chunks', 'from_chunks',
-           'exponent_floor', 'decay_', 'scan_forward', 'scan_backward', 'StreamedScan', 'streamed_scan', 'Kernel',
-           'import_kernel', 'gpu_kernel', 'scan_backend', 'last_backend', 'check_scan', 'kernel_scan', 'selective_scan',
-           'causal_conv1d']
+           'product_chunks', 'exponent_floor', 'decay_', 'scan_forward', 'scan_backward', 'StreamedScan',
+           'streamed_scan', 'Kernel', 'import_kernel', 'gpu_kernel', 'scan_backend', 'last_backend', 'check_scan',
+           'kernel_scan', 'selective_scan', 'causal_conv1d']
 
 # %% ../../nbs/11_models.ssm.ipynb #e2246a15
 import functools, importlib, importlib.util, warnings
@@ -97,6 +97,16 @@ def from_chunks(
     for part, o in pieces(chunks, out): o.copy_(part)
     return out
 
+# %% ../../nbs/11_models.ssm.ipynb #5d1b7c21
+def product_chunks(
+    x, y,     # (B, D, L)
+    steps:int # T
+): # (K, B, T, D)
+    "The chunks of x*y"
+    out = new_chunks(x, steps)
+    for o, *xy in pieces(out, x, y): torch.mul(*xy, out=o)
+    return out
+
 # %% ../../nbs/11_models.ssm.ipynb #dcd171c6
 def exponent_floor(
     delta, # (K, B, T, D)
@@ -162,12 +172,6 @@ def scan_backward(
     return x, delta, gA.sum(0), gB, gC
 
 # %% ../../nbs/11_models.ssm.ipynb #32a76851
-def _product(x, y, steps):
-    "The chunks of x*y"
-    out = new_chunks(x, steps)
-    for o, *xy in pieces(out, x, y): torch.mul(*xy, out=o)
-    return out
-
 class _ScanGrad(Function):
     "The gradients of `StreamedScan`, refusing to be differentiated"
     @staticmethod
@@ -175,7 +179,7 @@ class _ScanGrad(Function):
         grads, gA, gD = [_like(o) for o in (u, u, B, C)], torch.zeros_like(A), None if D is None else torch.zeros_like(D)
         for gyb, ub, db, Bb, Cb, gub, gdb, gBb, gCb, start in zip(*(o.split(rows) for o in (gy, u, delta, B, C, *grads)), starts):
             gyc, dc, Bc, Cc = (to_chunks(o, steps) for o in (gyb, db, Bb, Cb))
-            gx, gdelta, gAc, gB, gC = scan_backward(gyc, dc, _product(db, ub, steps), A, Bc, Cc, start)
+            gx, gdelta, gAc, gB, gC = scan_backward(gyc, dc, product_chunks(db, ub, steps), A, Bc, Cc, start)
             gA += gAc
             from_chunks(gB, gBb)
             from_chunks(gC, gCb)
@@ -196,7 +200,7 @@ class StreamedScan(Function):
     def forward(ctx, u, delta, A, B, C, D, rows, steps):
         y, starts, keep = _like(u), [], any(ctx.needs_input_grad)
         for ub, db, Bb, Cb, yb in zip(*(o.split(rows) for o in (u, delta, B, C, y))):
-            yc, start = scan_forward(to_chunks(db, steps), _product(db, ub, steps), A, to_chunks(Bb, steps), to_chunks(Cb, steps), keep)
+            yc, start = scan_forward(to_chunks(db, steps), product_chunks(db, ub, steps), A, to_chunks(Bb, steps), to_chunks(Cb, steps), keep)
             for part, u_part, out in pieces(yc, ub, yb): out.copy_(part) if D is None else torch.addcmul(part, u_part, D, out=out)
             starts.append(start)
         if keep: ctx.save_for_backward(u, delta, A, B, C, D, *starts)
