@@ -1,38 +1,45 @@
-"README.md from nbs/index.ipynb: nbdev's own processing, then nbconvert. `--check` only compares (nbdev_readme does the same where Quarto is installed)."
+"""README.md from nbs/index.ipynb: nbdev's own processing, then nbconvert.
+
+`--check` only compares. nbdev_readme does the same where Quarto is installed.
+"""
 import re, sys
 from pathlib import Path
-import nbformat
+import nbformat, yaml
 from nbconvert import MarkdownExporter
 from nbdev.serve import proc_nbs
 
 root = Path(__file__).parent.parent
-
 site = 'https://mldr-kd.github.io/mldr_kd'
 
 def shown(nb):
-    "The processed page without the cells that the site hides, with its title as a heading and its links as addresses of the site"
-    head = dict(re.findall(r'^(title|description): *[\'"]?(.*?)[\'"]?$', nb.cells[0].source, re.M))
+    "The processed page with a heading, with addresses as links, without cells that the site hides"
+    head = next(yaml.safe_load_all(nb.cells[0].source))
     nb.cells[0] = nbformat.v4.new_markdown_cell(f"# {head['title']}\n\n> {head['description']}")
     for c in nb.cells:
-        if c.cell_type == 'code' and re.search(r'^#\| *echo: *false', c.source, re.M): c.source = ''
-        c.source = re.sub(r'\]\((?:\d+_)?(\w[\w./]*)\.ipynb\)', rf']({site}/\1.html)', c.source)
+        hidden = c.cell_type == 'code' and re.search(r'^#\| *echo: *false', c.source, re.M)
+        text = '' if hidden else c.source
+        c.source = re.sub(r'\]\((?:\d+_)?(\w[\w./]*)\.ipynb\)', rf']({site}/\1.html)', text)
     return nb
 
 def readme():
-    "The Markdown, and the pictures in it by name"
-    nb = shown(nbformat.read(proc_nbs(str(root/'nbs'), n_workers=0, force=True)/'index.ipynb', 4))
-    body, res = MarkdownExporter().from_notebook_node(nb, {'output_files_dir': 'index_files'})
+    "The Markdown, and the images in it by name"
+    page = proc_nbs(str(root/'nbs'), n_workers=0, force=True)/'index.ipynb'
+    body, res = MarkdownExporter().from_notebook_node(
+        shown(nbformat.read(page, 4)), {'output_files_dir': 'index_files'})
     body = re.sub(r'^(:::.*|<!-- WARNING.*-->|```\n```|```\n\n+```)\n', '', body, flags=re.M)
-    return re.sub(r'\n\s*\n\s*\n', '\n\n', re.sub(r'^ +(?=!\[)', '', body, flags=re.M)).strip() + '\n', res['outputs']
+    body = re.sub(r'^ +(?=!\[)', '', body, flags=re.M)
+    return re.sub(r'\n\s*\n\s*\n', '\n\n', body).strip() + '\n', res['outputs']
 
 if __name__ == '__main__':
-    text, pictures = readme()
+    text, images = readme()
     if '--check' in sys.argv:
-        if (root/'README.md').read_text() != text: sys.exit('README.md is not what nbs/index.ipynb says: run python .ci/readme.py')
-        missing = [o for o in pictures if not (root/o).exists()]
-        if missing: sys.exit(f'pictures of README.md are missing: {missing}: run python .ci/readme.py')
+        again = 'run python .ci/readme.py'
+        if (root/'README.md').read_text() != text:
+            sys.exit(f'README.md differs from nbs/index.ipynb: {again}')
+        missing = [o for o in images if not (root/o).exists()]
+        if missing: sys.exit(f'images of README.md are missing: {missing}: {again}')
     else:
         (root/'README.md').write_text(text)
-        for name, data in pictures.items():
+        for name, data in images.items():
             (root/name).parent.mkdir(exist_ok=True)
             (root/name).write_bytes(data)
