@@ -33,9 +33,9 @@ def train(a):
     torch.set_num_threads(1)
 
     class Seconds(Callback):
-        order = 1000
+        order, times = 1000, []
         def before_train(self): self.start = time.perf_counter()
-        def after_train(self): self.seconds = [*getattr(self, 'seconds', []), time.perf_counter() - self.start]
+        def after_train(self): self.times.append(time.perf_counter() - self.start)
 
     with join('cpu'):
         dls = image_dls('folder', a.path, size=a.size, bs=a.bs, num_workers=0, verify=False, device='cpu')
@@ -43,7 +43,7 @@ def train(a):
         learn, seconds = distill_learner(dls, a.student, teacher, a.method), Seconds()
         with learn.no_bar(), learn.no_logging(), learn.distrib_ctx(): learn.fit(a.epochs, 1e-3, cbs=seconds)
         images = len(dls.train)*a.bs
-        if not rank(): print('RESULT', json.dumps([images/s for s in seconds.seconds[1:]]))
+        if not rank(): print('RESULT', json.dumps([images/s for s in seconds.times[1:]]))
 
 
 def turn(a, n):

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np, torch
 from fastcore.basics import patch
 from ..core import InputError
-from ..files import atomic_write, first_difference, items_digest, weights_digest, write_failure
+from ..files import (atomic_write, first_difference, items_digest, weights_digest,
+                           write_failure)
 from .checks import data_stats
 
 # %% ../../nbs/37_train.cache.ipynb #652723e2
@@ -142,9 +143,10 @@ def _check_images(self:TeacherCache, epoch, numbers, images, rows, known, probe)
     wrong = known & ((rows['image'] != images) | (off > _TOLERANCE))
     if not wrong.any(): return
     i = wrong.argmax()
-    raise InputError(f'the teacher cache {self.folder} holds the logits of another image at row {numbers[i]} '
-                     f'of epoch {epoch} (image {rows["image"][i]} there, {images[i]} here, its probe differs by '
-                     f'{off[i]:.2g}): the images are not those of the run that filled it; give another folder')
+    raise InputError(
+        f'the teacher cache {self.folder} holds the logits of another image at row {numbers[i]} of '
+        f'epoch {epoch} (image {rows["image"][i]} there, {images[i]} here, its probe differs by '
+        f'{off[i]:.2g}): the images are not those of the run that filled it; give another folder')
 
 # %% ../../nbs/37_train.cache.ipynb #9753743c
 def cache_facts(
@@ -157,9 +159,10 @@ def cache_facts(
     dl, plain = dls.train, getattr(teacher, 'model', teacher)
     data = {k: getattr(dls, k, None) for k in ('name', 'size', 'augment', 'scale')}
     order = dict(bs=dl.bs, drop_last=dl.drop_last, shuffle=dl.shuffle) if mixing else {}
+    def get(name): return getattr(teacher, name, None)
     return dict(
-        teacher=dict(name=getattr(teacher, 'name', None) or type(teacher).__name__, weights=weights_digest(plain),
-                     mean=getattr(teacher, 'mean', None), std=getattr(teacher, 'std', None), precision=precision),
+        teacher=dict(name=get('name') or type(teacher).__name__, weights=weights_digest(plain),
+                     mean=get('mean'), std=get('std'), precision=precision),
         data=dict(data, stats=data_stats(dls), images=len(dl.dataset),
                   digest=items_digest(getattr(dl.dataset, 'items', []))),
         stream=dict(seed=dl.seed, loader=type(dl).__name__, mixing=mixing, **order))

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 from ..core import InputError, seeded
+from fastai.data.transforms import Normalize
 from ..models.zoo import Renormalize
 
 # %% ../../nbs/34_train.checks.ipynb #ffb656bf
@@ -39,9 +40,10 @@ def check_model(
     except InputError: raise
     except Exception as e:
         why = str(e).strip().splitlines()
-        raise InputError(f'the {who} ({_class_name(model)}) cannot take images of '
-                         f'{"x".join(map(str, x.shape[1:]))}: {why[0] if why else type(e).__name__}; '
-                         f'create it with img_size={x.shape[-1]}, or change the size of the data') from e
+        raise InputError(
+            f'the {who} ({_class_name(model)}) cannot take images of '
+            f'{"x".join(map(str, x.shape[1:]))}: {why[0] if why else type(e).__name__}; create it '
+            f'with img_size={x.shape[-1]}, or change the size of the data') from e
     _check_classes(out[0], who, n_classes)
     return out
 
@@ -54,8 +56,8 @@ def _check_classes(logits, who, n_classes):
         raise InputError(f'the {who} returned no logits of shape (batch, classes) but {shape}; '
                          'wrap it so that it does')
     if logits.shape[1] != n_classes:
-        raise InputError(f'the {who} has {logits.shape[1]} classes and the data has {n_classes}; create it '
-                         f'with n_classes={n_classes}, or load a checkpoint that was trained on this data')
+        raise InputError(f'the {who} has {logits.shape[1]} classes and the data has {n_classes}; '
+                         f'create it with n_classes={n_classes}, or load weights for this data')
 
 # %% ../../nbs/34_train.checks.ipynb #c95b915f
 def train_labels(
@@ -76,11 +78,12 @@ def check_labels(
     y = train_labels(dls.train)
     if y is None or not len(y): return
     if y.ndim != 1 or y.is_floating_point() or y.dtype == torch.bool:
-        raise InputError(f'the labels have the shape {tuple(y.shape)} and the type {y.dtype}; one class '
-                         'number an image was expected: several labels an image and regression are not supported')
+        raise InputError(f'the labels have the shape {tuple(y.shape)} and the type {y.dtype}; one '
+                         'class number an image was expected, multi-label and regression targets '
+                         'are not supported')
     if y.min() < 0 or y.max() >= n_classes:
-        raise InputError(f'the labels run from {int(y.min())} to {int(y.max())} and the data has {n_classes} '
-                         'classes; number the classes from 0')
+        raise InputError(f'the labels run from {int(y.min())} to {int(y.max())} and the data has '
+                         f'{n_classes} classes; number the classes from 0')
 
 # %% ../../nbs/34_train.checks.ipynb #4bfc34f0
 def smallest_batch(dl)->int:
@@ -95,18 +98,19 @@ def batch_of_one():
     try: yield
     except ValueError as e:
         if not isinstance(e, InputError) and 'more than 1 value per channel' not in str(e): raise
-        raise InputError('training would meet a batch of one image, and BatchNorm at a 1x1 map needs at least '
-                         'two; choose another batch size (bs), or drop the last batch (drop_last=True)') from e
+        raise InputError('training would meet a batch of one image, and BatchNorm at a 1x1 map '
+                         'needs at least two; choose another batch size (bs), or drop the last '
+                         'batch (drop_last=True)') from e
 
 # %% ../../nbs/34_train.checks.ipynb #478598f6
 def data_stats(dls)->tuple|None: # (mean, std), three numbers each
-    "How the images of `dls` are normalised: `dls.stats`, else fastai's `Normalize`; None if neither is there"
+    "How images are normalised: `dls.stats`, else fastai's `Normalize`; None if there is neither"
     if getattr(dls, 'stats', None) is not None: return dls.stats
     for t in getattr(getattr(dls.train, 'after_batch', None), 'fs', ()):
-        if type(t).__name__ == 'Normalize': return tuple(o.flatten().tolist() for o in (t.mean, t.std))
+        if isinstance(t, Normalize): return tuple(o.flatten().tolist() for o in (t.mean, t.std))
 
 def renorm_for(model:nn.Module, dls)->Renormalize|None:
-    "From the data's normalisation to `model.mean`, `model.std`; None if they agree or one is unknown"
+    "From the data's normalisation to the model's own; None if they agree or one is unknown"
     own, data = (getattr(model, 'mean', None), getattr(model, 'std', None)), data_stats(dls)
     if own[0] is None or data is None: return None
     same = all(torch.allclose(torch.tensor(a), torch.tensor(b)) for a, b in zip(own, data))
@@ -129,7 +133,8 @@ class FiniteCheck:
             event, values = torch.cuda.Event(), values.to('cpu', non_blocking=True)
             event.record()
             self.pending.append((event, values, names, where))
-            while self.pending and self.pending[0][0].query(): self._look(*self.pending.popleft()[1:])
+            while self.pending and self.pending[0][0].query():
+                self._look(*self.pending.popleft()[1:])
         else: self._look(values, names, where)
 
     def flush(self):
@@ -142,5 +147,6 @@ class FiniteCheck:
     def _look(self, values, names, where):
         for name, v in zip(names, values.tolist()):
             if not abs(v) < float('inf'):
-                raise NonFiniteLoss(f'the loss term {name!r} is {v} at {where}; training stopped; lower the '
-                                    'learning rate, or look at the images and labels of this batch')
+                raise NonFiniteLoss(
+                    f'the loss term {name!r} is {v} at {where}; training stopped; lower the '
+                    'learning rate, or look at the images and labels of this batch')

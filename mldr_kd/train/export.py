@@ -24,12 +24,13 @@ def plain_state(model:nn.Module)->dict:
 
 def student_header(student:nn.Module, dls)->dict:
     "What a reader of an exported student needs to know, as plain values"
-    own = getattr(student, 'mean', None) is not None
+    def get(o, name): return getattr(o, name, None)
+    own = get(student, 'mean') is not None
     mean, std = (student.mean, student.std) if own else data_stats(dls) or (None, None)
-    return dict(model=getattr(student, 'name', None), kwargs=getattr(student, 'kwargs', None),
-                n_classes=getattr(dls, 'n_classes', None) or dls.c, img_size=getattr(dls, 'size', None),
+    return dict(model=get(student, 'name'), kwargs=get(student, 'kwargs'),
+                n_classes=get(dls, 'n_classes') or dls.c, img_size=get(dls, 'size'),
                 mean=mean and [float(o) for o in mean], std=std and [float(o) for o in std],
-                vocab=[str(o) for o in getattr(dls, 'vocab', [])])
+                vocab=[str(o) for o in get(dls, 'vocab') or ()])
 
 # %% ../../nbs/36_train.export.ipynb #00e30f75
 def export_student(
@@ -55,8 +56,8 @@ def load_student(
                          'export the student again')
     try: model = timm.create_model(name, **{**(header['kwargs'] or {}), 'pretrained': False})
     except Exception as e:
-        raise InputError(f"{path} names the model {name!r}, which this version of timm can't create "
-                         f'({type(e).__name__}: {e}); install the timm version that wrote it') from e
+        raise InputError(f"{path} names the model {name!r}, which this timm can't create "
+                         f'({type(e).__name__}: {e}); install the timm that wrote it') from e
     try: model.load_state_dict(state, strict=True)
     except RuntimeError as e:
         raise InputError(f'{path} does not fit {name!r}, which its header names '
@@ -67,10 +68,11 @@ def load_student(
 def _read_header(path)->dict:
     "The facts in a student file's header"
     try:
-        with safe_open(path, 'pt') as f: header = json.loads((f.metadata() or {}).get('mldr_kd', '{}'))
+        with safe_open(path, 'pt') as f: facts = f.metadata() or {}
+        header = json.loads(facts.get('mldr_kd', '{}'))
     except (OSError, SafetensorError, ValueError) as e:
         raise InputError(f'{path} cannot be read as a student file ({e}); '
                          'give one that export_student wrote') from e
     if isinstance(header, dict) and header.get('model'): return header
-    raise InputError(f'{path} names no timm model in its header; build your own model and load the file '
-                     'with safetensors.torch.load_file')
+    raise InputError(f'{path} names no timm model in its header; build your own model and load '
+                     'the file with safetensors.torch.load_file')

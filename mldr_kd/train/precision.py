@@ -21,7 +21,8 @@ def check_precision(name:str, device)->str:
     check_name(name, _DTYPES, 'precision')
     device = torch.device(device).type
     if name == 'fp16' and device != 'cuda':
-        raise InputError(f'precision fp16 needs a CUDA device and this run is on {device}; use bf16 or fp32')
+        raise InputError(f'precision fp16 needs a CUDA device and this run is on {device}; '
+                         'use bf16 or fp32')
     return name
 
 def autocast(device:torch.device, name:str|None):

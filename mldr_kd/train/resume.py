@@ -17,19 +17,22 @@ from fastai.learner import Learner, Metric
 from fastcore.basics import patch
 from fastcore.foundation import L
 from ..compat import EpochLoop
-from ..core import InputError, seed_from
+from ..core import InputError, check_int, seed_from
 from ..dist import from_first, rank, world_size
-from ..files import atomic_write, digest, first_difference, items_digest, lock_folder, versions
+from ..files import atomic_write, first_difference, items_digest, lock_folder, versions
 
 # %% ../../nbs/38_train.resume.ipynb #e95e8511
 class SeedSteps(Callback):
     "Seed all random generators of every training step from (seed, epoch, step)"
     order, run_valid = -1000, False
     def __init__(self, seed:int=42): self.seed, self.n_begun = seed, 0 # epochs begun, over all fits
-    def before_fit(self): self._outside = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    def before_fit(self):
+        self._outside = random.getstate(), np.random.get_state(), torch.get_rng_state()
+
     def before_train(self):
         self.n_begun += 1
         self.begin_epoch()
+
     def before_batch(self): self.draw('step', self.iter)
     def after_batch(self): self.draw('batch', self.iter + 1)
     def after_fit(self):
@@ -52,7 +55,7 @@ _SKIP = object() # what `_plain` returns for a value that can't be written down
 def _plain(
     o # Any value
 ):    # The same in numbers, text, CPU tensors, lists, tuples and dicts; or `_SKIP`
-    "A copy of `o` that `torch.load(weights_only=True)` can read back, if it is made of such things alone"
+    "A copy of `o` that `torch.load(weights_only=True)` can read back"
     if o is None or type(o) in (bool, int, float, str): return o
     if isinstance(o, np.generic): return o.item()
     if isinstance(o, torch.Tensor):
@@ -65,7 +68,8 @@ def _plain(
     if len(o) > 1 and all(isinstance(v, torch.Tensor) and v.ndim == 0 for v in o):
         return {'scalars': _plain(torch.stack(list(o)))}
     items = [_plain(v) for v in o]
-    return _SKIP if any(v is _SKIP for v in items) else type(o)(items) if type(o) is tuple else items
+    if any(v is _SKIP for v in items): return _SKIP
+    return tuple(items) if type(o) is tuple else items
 
 def _unplain(o, device='cpu'):
     "What `_plain` was given, from what it returned; what was on a device goes to `device`"
@@ -109,17 +113,19 @@ def newest_state(
     log=print # Called with a line about a damaged file
 )->tuple:     # (state, name of its file); (None, None) if there is none
     "The newest state that can be trusted"
-    found, bad = {}, {}
+    found, bad, damage = {}, {}, (pickle.UnpicklingError, RuntimeError, EOFError, ValueError)
     for path in (o for o in (Path(folder)/s for s in _SLOTS) if o.exists()):
         try: found[path.name] = read_state(path)
-        except (Damaged, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as e: bad[path.name] = e
+        except (Damaged, *damage) as e: bad[path.name] = e
     if bad and not found:
-        raise InputError(f"{folder} holds no state that can be trusted "
-                         f"({'; '.join(f'{k}: {e}' for k, e in bad.items())}); remove the folder to begin again")
+        why = '; '.join(f'{k}: {e}' for k, e in bad.items())
+        raise InputError(f'{folder} holds no state that can be trusted ({why}); '
+                         'remove the folder to begin again')
     if not found: return None, None
     name = max(found, key=lambda o: found[o]['count'])
     for k, e in bad.items():
-        log(f'{Path(folder)/k} is damaged ({e}); resuming from the state before it, {_progress(found[name])}')
+        log(f'{Path(folder)/k} is damaged ({e}); resuming from the state before it, '
+            f'{_progress(found[name])}')
     return found[name], name
 
 def _progress(state)->str:
@@ -135,11 +141,13 @@ def _data_facts(dls)->dict:
         ds = dl.dataset
         items = getattr(ds, 'items', None)
         if items is None: items = getattr(ds, 'tensors', None)
-        if items is None: items = [v for v in vars(ds).values() if isinstance(v, (torch.Tensor, np.ndarray))]
+        arrays = torch.Tensor, np.ndarray
+        if items is None: items = [v for v in vars(ds).values() if isinstance(v, arrays)]
         return dict(images=len(ds), digest=items_digest(items))
-    return dict({k: _plain(getattr(dls, k, None)) for k in names}, bs=dls.train.bs,
-                drop_last=dls.train.drop_last, seed=getattr(dls.train, 'seed', None),
-                vocab=[str(o) for o in getattr(dls, 'vocab', [])], parts=[part(dl) for dl in dls.loaders])
+    train, vocab = dls.train, [str(o) for o in getattr(dls, 'vocab', [])]
+    return dict({k: _plain(getattr(dls, k, None)) for k in names}, bs=train.bs,
+                drop_last=train.drop_last, seed=getattr(train, 'seed', None), vocab=vocab,
+                parts=[part(dl) for dl in dls.loaders])
 
 def _schedules(learn)->dict:
     "The values of the schedulers at eleven points"
@@ -152,14 +160,16 @@ def _schedules(learn)->dict:
 def _run_facts(learn)->dict:
     "How a model is trained"
     opt, plain = learn.opt, (bool, int, float)
-    names = sorted(type(cb).__name__ for cb in learn.cbs if not getattr(cb, 'remove_on_fetch', False))
+    cbs = [cb for cb in learn.cbs if not getattr(cb, 'remove_on_fetch', False)]
+    names = sorted({type(cb).__name__ for cb in cbs} - {'ProgressCallback'})
     return dict(epochs=learn.n_epoch, loss=type(learn.loss_func).__name__,
                 optimizer=type(getattr(opt, 'opt', opt)).__name__,
                 hypers=[{k: v for k, v in h.items() if type(v) in plain} for h in opt.hypers],
-                schedules=_schedules(learn), callbacks=[o for o in names if o != 'ProgressCallback'])
+                schedules=_schedules(learn), callbacks=names)
 
 # %% ../../nbs/38_train.resume.ipynb #1268c0fd
-def _metric_state(o:Metric)->dict: return {n: p for n, v in vars(o).items() if (p := _plain(v)) is not _SKIP}
+def _metric_state(o:Metric)->dict:
+    return {n: p for n, v in vars(o).items() if (p := _plain(v)) is not _SKIP}
 
 def _callback_state(cb)->dict:
     "What a callback has learned since it was made"
@@ -183,7 +193,8 @@ def _named_callbacks(learn)->dict:
     res = {}
     for cb in learn.cbs.sorted('order'):
         name = type(cb).__name__
-        if not isinstance(cb, Resume): res[f'{name} {sum(k.startswith(name + " ") for k in res)}'] = cb
+        number = sum(k.startswith(f'{name} ') for k in res)
+        if not isinstance(cb, Resume): res[f'{name} {number}'] = cb
     return res
 
 # %% ../../nbs/38_train.resume.ipynb #5a1c00d6
@@ -200,8 +211,9 @@ def _set_model_state(model, state):
     own = {**dict(model.named_buffers()), **dict(model.named_parameters())}
     for k, v in state.items():
         if k not in own: continue
+        module, _, name = k.rpartition('.')
         if own[k].shape == v.shape: own[k].copy_(v)
-        else: setattr(model.get_submodule(k.rpartition('.')[0]), k.rpartition('.')[2], v.to(own[k].device))
+        else: setattr(model.get_submodule(module), name, v.to(own[k].device))
 
 def _grads_state(model)->dict:
     "Gradients that are still being accumulated; None stands for one of zeros"
@@ -214,7 +226,7 @@ def _set_grads_state(model, state):
         else: p.grad = torch.zeros_like(p) if state[k] is None else state[k].to(p.device, p.dtype)
 
 def _to_parameters(state, opt):
-    "The tensors of a fastai optimizer's state, moved to their parameters; PyTorch's optimizers do that themselves"
+    "A fastai optimizer's state moved to its parameters; PyTorch's optimizers do that themselves"
     if 'hypers' not in state: return state
     state['hypers'] = L(state['hypers'])
     for (p, *_), s in zip(opt.all_params(), state['state']):
@@ -238,7 +250,7 @@ def _batches_from(dl, first:int):
 
 # %% ../../nbs/38_train.resume.ipynb #a0c7f5c0
 class Resume(Callback):
-    "Write the whole state of a fit after every epoch, and resume from the newest state that is there"
+    "Write the whole state of a fit after every epoch, and resume from the newest state"
     order, remove_on_fetch = 10_000, True # after every other callback
     def __init__(self,
         folder=None,      # Where the states go; None: 'state' in the Learner's path
@@ -246,11 +258,12 @@ class Resume(Callback):
         resume:bool=True, # Resume from a state that is there? Otherwise it is refused
         facts:dict=None,  # More facts that must be the same: a recipe, a seed
         files=(),         # Files of the run, relative to the Learner's path, that belong to a state
-        log=print         # Called with a line about where the run resumes, and about a damaged state
+        log=print         # Called with lines about resuming and about damaged states
     ):
-        if every < 0: raise InputError(f'every={every} is out of range; give a number of steps, or 0')
+        check_int('every', every, 0)
         self.folder, self.every, self.resume, self.facts = folder, every, resume, facts or {}
-        self.files, self.log, self.active, self.in_train, self.state = files, log, False, False, None
+        self.files, self.log = files, log
+        self.active, self.in_train, self.state = False, False, None
 
     def begin(self)->int: # The epoch to begin with
         "Take the lock, find a state, refuse it or restore it"
@@ -278,37 +291,42 @@ class Resume(Callback):
 @patch
 def _find(self:Resume)->dict|None:
     "The newest state that can be trusted and fits this run"
-    for o in self.place.glob('.state-*.pt'): o.unlink(missing_ok=True)  # what a killed process was writing
+    # what a killed process was writing
+    for o in self.place.glob('.state-*.pt'): o.unlink(missing_ok=True)
     state, name = newest_state(self.place, self.log)
     if state is None: return None
     if not self.resume:
         raise InputError(f'{self.place} holds the state of a run ({_progress(state)}); resume it '
                          '(resume=True), or remove the folder')
-    other = first_difference(json.loads(state['facts']), self.known, ('in the state', 'in this run'))
+    names = 'in the state', 'in this run'
+    other = first_difference(json.loads(state['facts']), self.known, names)
     if other:
         raise InputError(f'the state in {self.place} is of another run: {other}; '
                          'run it as it was begun, or remove the folder')
-    moved = first_difference(state['machine'], _machine(self.learn), ('in the state', 'in this run'))
-    self.log(f'resuming from {_progress(state)}' + (f' ({moved}: results may differ by rounding)' if moved else ''))
+    moved = first_difference(state['machine'], _machine(self.learn), names)
+    note = f' ({moved}: results may differ by rounding)' if moved else ''
+    self.log(f'resuming from {_progress(state)}{note}')
     return {**state, 'slot': _SLOTS.index(name)}
 
 def _machine(learn)->dict:
     "What may change the rounding, and nothing else"
-    return dict(device=str(learn.dls.device), threads=torch.get_num_threads(), processes=world_size())
+    return dict(device=str(learn.dls.device), threads=torch.get_num_threads(),
+                processes=world_size())
 
 # %% ../../nbs/38_train.resume.ipynb #e7899626
 @patch
 def _collect(self:Resume)->dict:
     "The whole state of the fit, at the end of a step or of an epoch"
-    learn, model, batch = self.learn, _unwrapped(self.learn.model), self.iter + 1 if self.in_train else 0
+    learn, model = self.learn, _unwrapped(self.learn.model)
+    batch, scaler = self.iter + 1 if self.in_train else 0, getattr(learn, 'scaler', None)
     paths = {f: Path(learn.path)/f for f in self.files}
     files = {f: torch.frombuffer(bytearray(p.read_bytes()), dtype=torch.uint8)
              for f, p in paths.items() if p.exists() and p.stat().st_size}
-    scaler = getattr(learn, 'scaler', None)
     return dict(
-        facts=json.dumps(self.known), machine=_machine(learn), count=self.count + 1, seconds=self.seconds,
-        epoch=self.epoch + (not batch), n_epoch=self.n_epoch, batch=batch, train_iter=self.train_iter,
-        pct_train=float(self.pct_train), model=_model_state(model), grads=_grads_state(model),
+        facts=json.dumps(self.known), machine=_machine(learn), count=self.count + 1,
+        seconds=self.seconds, epoch=self.epoch + (not batch), n_epoch=self.n_epoch, batch=batch,
+        train_iter=self.train_iter, pct_train=float(self.pct_train),
+        model=_model_state(model), grads=_grads_state(model),
         optimizer=_plain(self.opt.state_dict()), scaler=scaler and _plain(scaler.state_dict()),
         callbacks={k: _callback_state(cb) for k, cb in _named_callbacks(learn).items()},
         metrics=[_metric_state(o) for o in learn.metrics],
@@ -344,8 +362,8 @@ def _restore_files(self:Resume, files):
     "Write the files that belong to the state, those of this run's own list alone"
     for f, data in files.items():
         if f not in self.files:
-            raise InputError(f'the state in {self.place} holds the file {f!r}, which does not belong to this '
-                             'run; remove the folder')
+            raise InputError(f'the state in {self.place} holds the file {f!r}, which does not '
+                             'belong to this run; remove the folder')
         if rank(): continue
         with atomic_write(Path(self.learn.path)/f) as tmp: tmp.write_bytes(data.numpy().tobytes())
 
@@ -382,19 +400,20 @@ class ResumableLearner(EpochLoop):
     "A fastai `Learner` whose fit can be killed and resumed"
     first_batch = 0
     def fit(self, n_epoch, lr=None, wd=None, cbs=None, reset_opt=False, start_epoch=0,
-        resume=None # True, a folder, or a `Resume`: write the whole state after every epoch, and resume
+        resume=None # True, a folder, or a `Resume`: write states, and resume from the newest
     ):
         "fastai's `fit`, which can be killed and resumed"
-        if resume and not isinstance(resume, Resume): resume = Resume(None if resume is True else resume)
-        if resume: cbs = L(cbs) + [resume]
+        if resume is True: resume = Resume()
+        if resume: cbs = L(cbs) + [resume if isinstance(resume, Resume) else Resume(resume)]
         if not any(isinstance(cb, SeedSteps) for cb in self.cbs): self.add_cb(SeedSteps())
         return Learner.fit(self, n_epoch, lr, wd, cbs, reset_opt, start_epoch)
 
     def facts(self)->dict:
         "What must be the same for a state to fit this run, as plain values"
-        shapes = {k: [*v.shape, str(v.dtype)] for k, v in _unwrapped(self.model).state_dict().items()}
+        state = _unwrapped(self.model).state_dict()
         return dict(versions=versions('mldr_kd', 'torch', 'timm', 'fastai'), run=_run_facts(self),
-                    data=_data_facts(self.dls), model=shapes)
+                    data=_data_facts(self.dls),
+                    model={k: [*v.shape, str(v.dtype)] for k, v in state.items()})
 
 # %% ../../nbs/38_train.resume.ipynb #2f92913c
 @patch
@@ -426,4 +445,5 @@ class MetricsCSV(Callback):
         if rank() or not hasattr(self, 'recorder'): return
         names = [o for o in self.recorder.metric_names if o != 'time']
         rows = [names, *([i, *r] for i, r in enumerate(self.recorder.values))]
-        with atomic_write(self.path) as f: f.write_text(''.join(','.join(map(str, r)) + '\n' for r in rows))
+        text = ''.join(','.join(map(str, r)) + '\n' for r in rows)
+        with atomic_write(self.path) as f: f.write_text(text)
