@@ -33,5 +33,6 @@ __all__ = [
     'StagedModel', 'StageInfo', 'create_model', 'load_checkpoint',           # models
     'RECIPES', 'Recipe', 'read_recipe', 'variant',                           # run.recipes
     'Run', 'open_folder', 'compare', 'run_one',                              # run.experiment
-    'plot_curves', 'read_rows', 'results_table', 'save_table', 'to_markdown', 'analyse',  # run.tables
+    'plot_curves', 'read_rows', 'results_table', 'save_table', 'to_markdown',  # run.tables
+    'analyse',                                                               # run.analysis
     'TeacherCache', 'load_student', 'MetricsCSV', 'Resume']                  # train

@@ -13,6 +13,7 @@ import torch, torch.nn.functional as F
 from torch import nn
 from fastai.callback.core import Callback, CancelFitException
 from fastai.callback.mixup import MixHandler
+from fastai.callback.schedule import LRFinder
 from fastai.learner import Learner, Recorder
 from fastai.losses import CrossEntropyLossFlat
 from fastai.metrics import accuracy
@@ -27,8 +28,8 @@ from .methods import build_method, loss_terms, method_name, method_row
 from .models.stages import StagedModel
 from .models.zoo import create_model, load_checkpoint
 from .train.cache import TeacherCache, cache_facts
-from .train.checks import (FiniteCheck, batch_of_one, check_labels, check_model, eval_mode, renorm_for,
-                                  smallest_batch, train_labels)
+from .train.checks import (FiniteCheck, batch_of_one, check_labels, check_model, eval_mode,
+                                  renorm_for, smallest_batch, train_labels)
 from .train.export import export_student
 from .train.parallel import DistributedLearner
 from .train.precision import autocast, check_precision, run_precision, speed_callbacks
@@ -38,9 +39,9 @@ from .train.resume import SeedSteps
 class DistillModel(nn.Module):
     "The student and, beside it, what its method trains"
     def __init__(self,
-        student:nn.Module,           # A `StagedModel`, or any classifier if the method reads no stages
+        student:nn.Module,           # A `StagedModel`, or any classifier if no stages are read
         method:Callable|None=None,   # The distillation loss; an `nn.Module` if it has parameters
-        renorm:nn.Module|None=None,  # Applied to the images, if the student wants another normalisation
+        renorm:nn.Module|None=None,  # Applied to the images, for a student's own normalisation
         student_stages:bool=False    # Does the method read the student's stage features?
     ):
         super().__init__()
@@ -55,7 +56,9 @@ class DistillModel(nn.Module):
     ): # Logits (B, C); with a teacher also the loss terms by name
         if self.renorm is not None: x = self.renorm(x)
         if teacher is None: return self.student(x)
-        logits, features = self.student.forward_stages(x) if self.student_stages else (self.student(x), None)
+        features = None
+        if self.student_stages: logits, features = self.student.forward_stages(x)
+        else: logits = self.student(x)
         more = {} if index is None else dict(index=index)
         out = self.method(logits, features, *teacher, y, **more)
         return logits, loss_terms(out, method_name(self.method))
@@ -65,7 +68,8 @@ class TaskLoss(CrossEntropyLossFlat):
     "Cross-entropy with label smoothing for hard labels (B,) and soft labels (B, C)"
     def __init__(self, label_smoothing:float=.1): super().__init__(label_smoothing=label_smoothing)
     def __call__(self, inp, targ, **kwargs):
-        return self.func(inp, targ.to(inp.dtype) if targ.is_floating_point() else targ.long(), **kwargs)
+        targ = targ.to(inp.dtype) if targ.is_floating_point() else targ.long()
+        return self.func(inp, targ, **kwargs)
 
 # %% ../nbs/40_distill.ipynb #c5610a8e
 def batch_labels(
@@ -73,8 +77,8 @@ def batch_labels(
     n_classes:int
 )->torch.Tensor: # (B,) class numbers, or (B, C) if the batch is mixed
     "The labels of the current batch as a method should see them"
-    y = learn.yb[0]
-    mix = next((cb for cb in learn.cbs if isinstance(cb, MixHandler) and getattr(cb, 'stack_y', False)), None)
+    y, mixes = learn.yb[0], [cb for cb in learn.cbs if isinstance(cb, MixHandler)]
+    mix = next((cb for cb in mixes if getattr(cb, 'stack_y', False)), None)
     if mix is None or not learn.training: return y
     lam = torch.as_tensor(mix.lam, dtype=torch.float32, device=y.device).reshape(-1, 1)
     one_hot = lambda o: F.one_hot(o, n_classes).float()
@@ -85,8 +89,8 @@ class Distill(Callback):
     "Train a `DistillModel` with the help of a teacher"
     order, run_valid, remove_on_fetch = 5, False, True
     def __init__(self,
-        teacher:nn.Module|None,         # Frozen and in eval mode; None only if the model has no method
-        weight:float=1.,                # Of all terms together; 0 trains exactly as without a teacher
+        teacher:nn.Module|None,         # Frozen and in eval mode; None if the model has no method
+        weight:float=1.,                # Of all terms together; 0 trains as without a teacher
         renorm:nn.Module|None=None,     # Applied to the images for the teacher
         row=None,                       # The method's row in `METHODS`: what it reads
         teacher_precision:str|None=None,# 'fp32', 'bf16' or 'fp16'; None: that of the run
@@ -108,20 +112,20 @@ class Distill(Callback):
     def after_pred(self):
         if not self.active: return
         if not isinstance(self.pred, tuple):
-            raise InputError('a callback replaced the batch after Distill, so the teacher is missing; '
-                             'give it an order below 5')
+            raise InputError('a callback replaced the batch after Distill, so the teacher is '
+                             'missing; give it an order below 5')
         self.learn.pred, self._terms = self.pred
         self.learn.xb = self.xb[:1]
 
     def after_loss(self):
         terms, self._terms = self._terms if self.active else {}, None
-        if self.row is not None and self.row.whole_batch: # of several processes each has the whole value
+        if self.row is not None and self.row.whole_batch: # each process has the whole value
             terms = {k: v/self.learn.share_weight for k, v in terms.items()}
-        terms = {'ce': self.loss_grad, **terms}
+        ce = self.loss_grad
         if self.active:
-            self.learn.loss_grad = self.loss_grad + self.weight*sum(v for k, v in terms.items() if k != 'ce')
+            self.learn.loss_grad = ce + self.weight*sum(terms.values())
             self.learn.loss = self.loss_grad.clone()
-        self._log(terms)
+        self._log({'ce': ce, **terms})
 
 # %% ../nbs/40_distill.ipynb #532b9182
 @patch(as_prop=True)
@@ -157,7 +161,8 @@ def _compute(self:Distill, x)->tuple:
     "The teacher's forward pass"
     f = self.compiled or (self.teacher.forward_stages if self.row.teacher_stages else self.teacher)
     precision = self.teacher_precision or run_precision(self.learn)
-    with torch.inference_mode(), autocast(x.device, precision): out = f(x if self.renorm is None else self.renorm(x))
+    with torch.inference_mode(), autocast(x.device, precision):
+        out = f(x if self.renorm is None else self.renorm(x))
     z, features = out if self.row.teacher_stages else (out, None)
     # ordinary tensors again, which a loss may keep for its backward pass
     return z.clone(), features and [f.clone() for f in features]
@@ -167,8 +172,9 @@ def _index(self:Distill):
     "Which training images the batch has"
     index = getattr(self.learn.dl, 'batch_index', None)
     if index is None:
-        raise InputError(f'method {method_name(self.net.method)!r} must know which training images a batch has, and '
-                         'this loader does not tell (batch_index); use image_dls, or data.share_loader')
+        raise InputError(f'method {method_name(self.net.method)!r} must know which training images '
+                         'a batch has, and this loader does not tell (batch_index); use image_dls, '
+                         'or data.share_loader')
     return index.to(self.x.device)
 
 # %% ../nbs/40_distill.ipynb #9db850a8
@@ -201,12 +207,12 @@ def check(self:Distill):
     check_model(net.student, 'student', x_s, n, self.active and net.student_stages)
     if self.active:
         if self.teacher is None:
-            raise InputError(f'method {method_name(net.method)!r} needs a teacher and none was given; '
-                             'pass one, or use method="scratch"')
-        x_t = x if self.renorm is None else self.renorm(x)
-        answer = _to(check_model(self.teacher, 'teacher', x_t, n, self.row.teacher_stages), x.device)
-        index = [torch.arange(len(x), device=x.device) % len(self.learn.dls.train.dataset)]*self.row.index
-        args = torch.zeros(len(x), dtype=torch.long, device=x.device), answer, *index
+            raise InputError(f'method {method_name(net.method)!r} needs a teacher and none was '
+                             'given; pass one, or use method="scratch"')
+        x_t, row = x if self.renorm is None else self.renorm(x), self.row
+        answer = _to(check_model(self.teacher, 'teacher', x_t, n, row.teacher_stages), x.device)
+        zeros = torch.zeros(len(x), dtype=torch.long, device=x.device)
+        args = zeros, answer, *[zeros]*row.index
         with eval_mode(net): _, terms = net(x, *args)
         self.names += list(terms)
     if smallest_batch(self.learn.dls.train) == 1: self._check_one_image(x, *args)
@@ -233,11 +239,14 @@ def _first(o):
 def _log(self:Distill, terms):
     "Add this batch to the means of the epoch; stop if a term is not finite"
     values = torch.stack([v.detach().float() for v in terms.values()])
-    values, n = all_sum(values*self.learn.share_weight)/world_size(), getattr(self.learn.dl, 'batch_size_all', len(self.y))
+    values = all_sum(values*self.learn.share_weight)/world_size()
+    n = getattr(self.learn.dl, 'batch_size_all', len(self.y))
     self.step += 1
-    if any(type(cb).__name__ == 'LRFinder' for cb in self.learn.cbs):
-        if not torch.isfinite(values).all(): raise CancelFitException() # lr_find looks for this edge
-    else: self._finite(values, [*terms], f'step {self.step} (epoch {self.epoch}, batch {self.iter})')
+    if any(isinstance(cb, LRFinder) for cb in self.learn.cbs): # it looks for this edge
+        if not torch.isfinite(values).all(): raise CancelFitException()
+    else:
+        where = f'step {self.step} (epoch {self.epoch}, batch {self.iter})'
+        self._finite(values, [*terms], where)
     self.sums, self.n_images = self.sums + values*n, self.n_images + n
 
 # %% ../nbs/40_distill.ipynb #c8e8f096
@@ -251,8 +260,8 @@ class LossTerms(Callback):
         self.recorder.metric_names = L(names[:at] + self.learn.distill.names + names[at:])
 
     def before_train(self): # a model in float64 has losses in float64
-        dtype = next((p.dtype for p in self.learn.model.parameters()), torch.float32)
-        if dtype == torch.float64: self.recorder.smooth_loss.val = self.recorder.smooth_loss.val.to(dtype)
+        dtype, mean = next(self.learn.model.parameters()).dtype, self.recorder.smooth_loss
+        if dtype == torch.float64: mean.val = mean.val.to(dtype)
 
     def after_validate(self):
         d = self.learn.distill
@@ -266,13 +275,15 @@ def _open_cache(self:Distill)->TeacherCache:
     "The cache for this teacher on this stream of images"
     dl = self.learn.dls.train
     if not hasattr(dl, 'seed'):
-        raise InputError(f'a teacher cache needs images that follow from seed, epoch and index, which a '
-                         f'{type(dl).__name__} does not promise; use image_dls, or leave teacher_cache out')
+        raise InputError('a teacher cache needs images that follow from seed, epoch and index, '
+                         f'which a {type(dl).__name__} does not promise; use image_dls, or leave '
+                         'teacher_cache out')
     mixing = {}
     for cb in self.learn.cbs:
         if isinstance(cb, MixHandler):
-            raise InputError(f"fastai's {type(cb).__name__} draws anew in every run, so the teacher's logits can't "
-                             'be replayed; use MixupCutmix, or leave teacher_cache out')
+            raise InputError(f"fastai's {type(cb).__name__} draws anew in every run, so the "
+                             "teacher's logits can't be replayed; use MixupCutmix, or leave "
+                             'teacher_cache out')
         if isinstance(cb, MixupCutmix): mixing[type(cb).__name__] = cb.args
     self.mixed, n = bool(mixing), len(dl)*dl.bs if mixing else len(dl.dataset)
     facts = cache_facts(self.teacher, self.teacher_precision, self.learn.dls, mixing)
@@ -315,13 +326,13 @@ class DistillLearner(DistributedLearner):
         d, net, n = self.distill, self.distill.net, lambda m: sum(p.numel() for p in m.parameters())
         own = n(net.method) if isinstance(net.method, nn.Module) else 0
         teacher = 'no teacher' if d.teacher is None else f'teacher of {n(d.teacher):,}'
-        return (f'student of {n(net.student):,} parameters, {teacher}, {own:,} beside the student for '
-                f'training only; loss terms: {", ".join(d.names)}')
+        return (f'student of {n(net.student):,} parameters, {teacher}, {own:,} beside the student '
+                f'for training only; loss terms: {", ".join(d.names)}')
 
 # %% ../nbs/40_distill.ipynb #aca47062
 @patch
 def export(self:DistillLearner, fname='export.pkl', **kwargs):
-    "As fastai's `export`, with the student alone: no teacher, nothing that the method trains beside it"
+    "As fastai's `export`, with the student alone: no teacher, no method"
     model, opt = self.model, self.opt
     cbs = [cb for cb in self.cbs if isinstance(cb, (Distill, LossTerms, SeedSteps))]
     try:
@@ -335,13 +346,13 @@ def export(self:DistillLearner, fname='export.pkl', **kwargs):
 # %% ../nbs/40_distill.ipynb #cc183312
 def distill_learner(
     dls,                           # fastai `DataLoaders` that yield (images, labels)
-    student:str|nn.Module,         # A name for `create_model`, a `StagedModel`, or a module of your own
+    student:str|nn.Module,         # A name for `create_model`, a `StagedModel`, or your own module
     teacher:str|nn.Module|None,    # The same; None only with method='scratch'
-    method:str|Callable|None='mldr', # One of `METHODS`, or a function or module with the losses' signature
-    weight:float=1.,               # Of all distillation terms together; 0 trains exactly as a plain Learner
+    method:str|Callable|None='mldr', # One of `METHODS`, or your own loss, a function or module
+    weight:float=1.,               # Of all terms together; 0 trains exactly as a plain Learner
     method_args:dict|None=None,    # For a method given by name: e.g. dict(temperature=2., alpha=1.)
     label_smoothing:float=.1,      # Of the task loss
-    teacher_checkpoint=None,       # For a teacher given by name: its weights, a file or a published name
+    teacher_checkpoint=None,       # Weights of a teacher given by name: a file or published name
     loss_func=None,                # The task loss; None is `TaskLoss(label_smoothing)`
     opt_func=Adam,                 # As for `Learner`
     lr:float=1e-3,                 # As for `Learner`
@@ -350,26 +361,28 @@ def distill_learner(
     cbs=None,                      # Further callbacks
     path=None,                     # Where the Learner saves; None is the current folder
     device=None,                   # 'cuda', 'mps' or 'cpu'; None leaves the data where it is
-    seed:int=42,                   # Of initial weights (models by name, the method) and of every step
+    seed:int=42,                   # Of initial weights (models by name, method) and every step
     teacher_cache=None,            # A folder in which the teacher's logits are stored and replayed
     teacher_precision:str=None,    # 'fp32', 'bf16' or 'fp16' for the teacher; None: as the run
     precision:str='fp32',          # 'bf16', or 'fp16' on a GPU: mixed precision
     channels_last:bool=False,      # Images and convolutions in the memory layout (B, H, W, C)
-    compile:bool|str=False         # torch.compile for student, method and teacher; a str names the backend
+    compile:bool|str=False         # torch.compile for all three; a str names the backend
 )->DistillLearner:
     "A `Learner` that trains `student` on `dls` with the help of `teacher`"
     if device is not None: dls.to(pick_device(device))
     if teacher_precision is not None: check_precision(teacher_precision, dls.device)
     row, student, teacher = _pair(dls, student, teacher, method, seed, teacher_checkpoint)
     _check_cache(teacher_cache, row, method)
-    targets = train_labels(dls.train) if row.index else None
-    with seeded(seed): loss = build_method(method, student, teacher, _n_classes(dls), method_args, targets)
-    distill = Distill(teacher, weight, teacher and renorm_for(teacher, dls), row, teacher_precision, teacher_cache)
+    n, targets = _n_classes(dls), train_labels(dls.train) if row.index else None
+    with seeded(seed): loss = build_method(method, student, teacher, n, method_args, targets)
+    renorm = None if teacher is None else renorm_for(teacher, dls)
+    distill = Distill(teacher, weight, renorm, row, teacher_precision, teacher_cache)
     speed = speed_callbacks(dls.device, precision, channels_last, compile)
+    model = DistillModel(student, loss, renorm_for(student, dls), row.student_stages)
     learn = DistillLearner(
-        dls, DistillModel(student, loss, renorm_for(student, dls), row.student_stages),
-        loss_func=loss_func or TaskLoss(label_smoothing), opt_func=opt_func, lr=lr, wd=wd, metrics=metrics,
-        path=path, cbs=[SeedSteps(seed), distill, LossTerms(), *speed, *L(cbs)])
+        dls, model, loss_func=loss_func or TaskLoss(label_smoothing), opt_func=opt_func, lr=lr,
+        wd=wd, metrics=metrics, path=path,
+        cbs=[SeedSteps(seed), distill, LossTerms(), *speed, *L(cbs)])
     learn.model.to(dls.device)
     distill.check()
     if compile: _compile(learn, {} if compile is True else dict(backend=compile))
@@ -380,21 +393,23 @@ def _pair(dls, student, teacher, method, seed, teacher_checkpoint):
     "The method's row, and student and teacher as modules that give what it reads"
     row, scratch = method_row(method), method is None or method == 'scratch'
     if teacher is None and not scratch:
-        name = method_name(method) if callable(method) else method
-        raise InputError(f'method {name!r} needs a teacher and none was given; pass one, or use method="scratch"')
+        raise InputError(f'method {method_name(method)!r} needs a teacher and none was given; '
+                         'pass one, or use method="scratch"')
     n, size = _n_classes(dls), getattr(dls, 'size', None) or _first_images(dls).shape[-1]
     if isinstance(student, str):
         with seeded(seed): student = create_model(student, n, img_size=size)
-    elif not any(p.requires_grad for p in student.parameters()): student.requires_grad_(True) # it was a teacher
+    elif not any(p.requires_grad for p in student.parameters()): # it was a teacher
+        student.requires_grad_(True)
     if scratch: return row, student, None
     if isinstance(teacher, str):
         if teacher_checkpoint is None:
-            warnings.warn(f'the teacher {teacher!r} has random weights: give teacher_checkpoint=..., '
-                          'or create it with weights and pass the module')
-        with seeded(seed): teacher = create_model(teacher, n, img_size=size, checkpoint=teacher_checkpoint)
+            warnings.warn(f'the teacher {teacher!r} has random weights: give '
+                          'teacher_checkpoint=..., or create it with weights and pass the module')
+        with seeded(seed):
+            teacher = create_model(teacher, n, img_size=size, checkpoint=teacher_checkpoint)
     elif teacher_checkpoint is not None: load_checkpoint(teacher, teacher_checkpoint)
     if student is teacher:
-        raise InputError('student and teacher are the same module; give the student a module of its own')
+        raise InputError('student and teacher are the same module; give the student its own')
     return _staged(row, method, student, teacher, size)
 
 def _staged(row, method, student, teacher, size):
@@ -410,13 +425,13 @@ def _staged(row, method, student, teacher, size):
 
 def _check_cache(folder, row, method):
     if folder is None or not row.teacher_stages: return
-    name = method_name(method) if callable(method) else method
-    raise InputError(f"method {name!r} reads the teacher's stage features, and a teacher cache holds its "
-                     'logits only; leave teacher_cache out')
+    raise InputError(f"method {method_name(method)!r} reads the teacher's stage features, and a "
+                     'teacher cache holds its logits only; leave teacher_cache out')
 
 def _compile(learn, options):
     "Compile the model in place: the names of its weights stay as they are"
     d = learn.distill
     learn.model.compile(**options)
-    if d.active:
-        d.compiled = torch.compile(d.teacher.forward_stages if d.row.teacher_stages else d.teacher.forward, **options)
+    if not d.active: return
+    forward = d.teacher.forward_stages if d.row.teacher_stages else d.teacher.forward
+    d.compiled = torch.compile(forward, **options)

@@ -182,13 +182,14 @@ def _scan_backward(
 _scan_args = 'Tensor u, Tensor delta, Tensor A, Tensor B, Tensor C, Tensor? D, int rows, int steps'
 
 @torch.library.custom_op('mldr_kd::scan_grad', mutates_args=(),
-    schema=f'(Tensor gy, {_scan_args}, Tensor starts) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)')
+    schema=f'(Tensor gy, {_scan_args}, Tensor starts) -> ' + f'({", ".join(["Tensor"]*6)})')
 def _scan_grad_op(gy, u, delta, A, B, C, D, rows, steps, starts):
     "Gradients of the streamed scan by u, delta, A, B, C and D (empty without D)"
     rows, steps = _chunks_of(u, A, rows, steps)
     grads, gA = [_like(o) for o in (u, u, B, C)], torch.zeros_like(A)
     gD = u.new_zeros(0 if D is None else len(D))
-    parts = zip(*(o.split(rows) for o in (gy, u, delta, B, C, *grads)), _starts_of(starts, u, A, rows, steps))
+    kept = _starts_of(starts, u, A, rows, steps)
+    parts = zip(*(o.split(rows) for o in (gy, u, delta, B, C, *grads)), kept)
     for gyb, ub, db, Bb, Cb, gub, gdb, gBb, gCb, start in parts:
         gyc, dc, Bc, Cc = (_to_chunks(o, steps) for o in (gyb, db, Bb, Cb))
         xc = _product_chunks(db, ub, steps)

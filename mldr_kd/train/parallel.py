@@ -20,12 +20,13 @@ from .checks import smallest_batch
 from .resume import ResumableLearner
 
 # %% ../../nbs/39_train.parallel.ipynb #6f2b5b2d
-def _batch_norm(x, running_mean, running_var, weight=None, bias=None, training=False, momentum=.1, eps=1e-5):
+def _batch_norm(x, running_mean, running_var, weight=None, bias=None, training=False,
+                momentum=.1, eps=1e-5):
     "`F.batch_norm` in training mode with the mean and the variance over all processes"
     v, dims = as_float(x), [0, *range(2, x.ndim)]
     at = (1, -1, *[1]*(x.ndim - 2))
-    count = all_sum(v.new_tensor([v.numel()/v.shape[1]]))
-    mean = all_sum(v.sum(dims))/count
+    sums = all_sum(torch.cat([v.sum(dims), v.new_tensor([v.numel()/v.shape[1]])]))
+    mean, count = sums[:-1]/sums[-1], sums[-1].detach()
     centred = v - mean.view(at)
     var = all_sum((centred**2).sum(dims))/count
     if running_mean is not None:
@@ -53,14 +54,14 @@ class DistributedTraining(Callback):
     order, remove_on_fetch = 11, True # after the mixing of images and mixed precision
     def __init__(self,
         sync_bn:bool=True, # BatchNorm over all processes
-        gather:bool=True   # Losses of the whole batch gather it; otherwise each process has its own part
+        gather:bool=True   # Losses of the whole batch gather it; otherwise each has its part
     ): self.sync_bn, self.gather, self._context = sync_bn, gather, ExitStack()
 
     def before_fit(self):
         n, smallest = world_size(), smallest_batch(self.dls.train)
         if smallest < n:
-            raise InputError(f'a batch of {smallest} cannot be shared by {n} processes; choose a larger batch '
-                             'size (bs), or drop the last batch (drop_last=True)')
+            raise InputError(f'a batch of {smallest} cannot be shared by {n} processes; choose a '
+                             'larger batch size (bs), or drop the last batch (drop_last=True)')
         self._loaders, self._model = self.dls.loaders, self.model
         self.dls.loaders = [share_loader(dl) for dl in self.dls.loaders]
         self.learn.model = _wrapped(self.model, self.sync_bn)
@@ -78,8 +79,8 @@ class DistributedTraining(Callback):
 
     def after_loss(self):
         if not self.training: return
-        w = self.learn.share_weight
-        self.learn.loss = all_sum(self.loss.detach()*w)/world_size() # in the log, of the whole batch
+        w = self.learn.share_weight # the log shows the loss of the whole batch
+        self.learn.loss = all_sum(self.loss.detach()*w)/world_size()
         self.learn.loss_grad = self.loss_grad*w
 
     def after_batch(self): self._context.close()
@@ -103,7 +104,8 @@ def _wrapped(model, sync_bn):
     device = next(model.parameters()).device
     # with a static graph, parameters that get no gradient are no error
     kw = dict(static_graph=True, broadcast_buffers=not sync_bn)
-    if device.type != 'cuda': return (_SyncedDDP if sync_bn else DistributedDataParallel)(model, **kw)
+    cpu_class = _SyncedDDP if sync_bn else DistributedDataParallel
+    if device.type != 'cuda': return cpu_class(model, **kw)
     if sync_bn: model = convert_sync_batchnorm(model)
     return DistributedDataParallel(model, device_ids=[device.index], **kw)
 
@@ -126,14 +128,15 @@ class DistributedLearner(ResumableLearner):
     @contextmanager
     def distrib_ctx(self,
         sync_bn:bool=True,   # BatchNorm over all processes
-        gather:bool=True,    # Losses of the whole batch gather it; otherwise each process has its own part
+        gather:bool=True,    # Losses of the whole batch gather it; otherwise each has its part
         timeout:float=600.   # Seconds to wait for another process before it counts as lost
     ):
         "Join the other processes of a launch, and train together with them in this block"
         with join(self.dls.device, timeout) as device, ExitStack() as stack:
             if world_size() > 1:
                 self.dls.to(device); self.model.to(device)
-                if rank(): stack.enter_context(self.no_bar()); stack.enter_context(self.no_logging())
+                for quiet in (self.no_bar, self.no_logging)[:2*bool(rank())]:
+                    stack.enter_context(quiet())
                 self.to_distributed(sync_bn, gather)
                 stack.callback(self.detach_distributed)
             yield self
