@@ -9,6 +9,8 @@ __all__ = ['sync_batch_norm', 'DistributedTraining', 'DistributedLearner']
 import gc, warnings
 from contextlib import ExitStack, contextmanager, nullcontext
 import torch, torch.nn.functional as F
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 from fastai.callback.core import Callback
 from timm.layers import convert_sync_batchnorm
 from torch.nn.parallel import DistributedDataParallel
@@ -20,22 +22,45 @@ from .checks import smallest_batch
 from .resume import ResumableLearner
 
 # %% ../../nbs/39_train.parallel.ipynb #6f2b5b2d
+class _NormOverAll(Function):
+    "BatchNorm with the mean and the variance over all processes: one exchange forward, one back"
+    @staticmethod
+    def forward(ctx, x, weight, bias, eps):
+        dims, c = [0, *range(2, x.ndim)], x.shape[1]
+        var, mean = torch.var_mean(x, dims, correction=0)
+        own = torch.cat([x.new_tensor([x.numel()/c]), mean, var])
+        table = own.new_zeros(world_size(), len(own))
+        table[rank()] = own
+        n, means, variances = all_sum(table).split([1, c, c], 1)
+        count = n.sum()
+        mean = (n*means).sum(0)/count
+        var = (n*(variances + (means - mean)**2)).sum(0)/count
+        ctx.save_for_backward(x, weight, mean, (var + eps).rsqrt(), count)
+        return torch.batch_norm(x, weight, bias, mean, var, False, 0., eps, False), mean, var, count
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gy, *_):
+        x, weight, mean, scale, count = ctx.saved_tensors
+        dims, at = [0, *range(2, x.ndim)], (1, -1, *[1]*(x.ndim - 2))
+        normed = (x - mean.view(at)).mul_(scale.view(at))
+        own = torch.stack([gy.sum(dims), (gy*normed).sum(dims)])
+        by_mean, by_scale = (all_sum(own)/count).view(2, *at)
+        gx = gy.sub(by_mean).sub_(normed.mul_(by_scale))
+        gx.mul_((scale if weight is None else scale*weight).view(at))
+        _, by_weight, by_bias, _ = ctx.needs_input_grad
+        return gx, own[1] if by_weight else None, own[0] if by_bias else None, None
+
+# %% ../../nbs/39_train.parallel.ipynb #991be47d
 def _batch_norm(x, running_mean, running_var, weight=None, bias=None, training=False,
                 momentum=.1, eps=1e-5):
-    "`F.batch_norm` in training mode with the mean and the variance over all processes"
-    v, dims = as_float(x), [0, *range(2, x.ndim)]
-    at = (1, -1, *[1]*(x.ndim - 2))
-    sums = all_sum(torch.cat([v.sum(dims), v.new_tensor([v.numel()/v.shape[1]])]))
-    mean, count = sums[:-1]/sums[-1], sums[-1].detach()
-    centred = v - mean.view(at)
-    var = all_sum((centred**2).sum(dims))/count
+    "`F.batch_norm` in training mode over all processes"
+    y, mean, var, n = _NormOverAll.apply(as_float(x), weight, bias, eps)
     if running_mean is not None:
         with torch.no_grad():
             running_mean.lerp_(mean.to(running_mean.dtype), momentum)
-            running_var.lerp_((var*count/(count - 1).clamp(min=1)).to(running_var.dtype), momentum)
-    y = centred*(var + eps).rsqrt().view(at)
-    if weight is not None: y = y*weight.view(at)
-    return (y if bias is None else y + bias.view(at)).to(x.dtype)
+            running_var.lerp_((var*n/(n - 1).clamp(min=1)).to(running_var.dtype), momentum)
+    return y.to(x.dtype)
 
 class _SyncBatchNorm(TorchFunctionMode):
     "While the block lasts, every BatchNorm in training mode normalises over all processes"
