@@ -61,7 +61,7 @@ def main():
     p.add_argument('--repeats', type=int, default=5); p.add_argument('--images', type=int, default=1024)
     p.add_argument('--side', type=int, default=256, help='of the JPEG files, pixels')
     p.add_argument('--size', type=int, default=64, help='of the images that the models see, pixels')
-    p.add_argument('--bs', type=int, default=64, help='batch over all processes')
+    p.add_argument('--bs', type=int, default=128, help='batch over all processes')
     p.add_argument('--epochs', type=int, default=4); p.add_argument('--teacher', default='vit_mini')
     p.add_argument('--student', default='resnet_mini'); p.add_argument('--method', default='mldr')
     p.add_argument('--path'); p.add_argument('--child', action='store_true'); p.add_argument('--out')
