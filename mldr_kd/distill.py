@@ -423,6 +423,7 @@ def _staged(row, method, student, teacher, size):
                                teacher_stages=isinstance(teacher, StagedModel))
     return row, student, teacher
 
+# %% ../nbs/40_distill.ipynb #5d1f7a20
 def _check_cache(folder, row, method):
     if folder is None or not row.teacher_stages: return
     raise InputError(f"method {method_name(method)!r} reads the teacher's stage features, and a "
