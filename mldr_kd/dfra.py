@@ -269,7 +269,7 @@ def _relation(student, teacher, scale, with_grad, backend='exact'):
     shifted = _needs_shift(student, teacher, scale)
     value, grad = _relation_sums(student, teacher, scale, with_grad, shifted, stream)
     value = (value/(N*n)).clamp(min=0).to(student.dtype)
-    return value, grad.div_(N*n) if with_grad else student.new_empty(0)
+    return value, grad.div_(N*n).contiguous() if with_grad else student.new_empty(0)
 
 # %% ../nbs/30_dfra.ipynb #f8869546
 @contextlib.contextmanager
