@@ -23,7 +23,7 @@ from tqdm import tqdm
 from .augment import PROTOCOLS, Augment, Draws
 from .compat import loader_indices
 from .core import InputError, check_int, check_name, pick_device, seed_from, seeded
-from .datasets import DATASETS, Sample, open_rgb, read_parts
+from .datasets import DATASETS, Sample, open_rgb, part_id, read_parts
 from .dist import from_first, gather, rank, share, sharing, world_size
 
 # %% ../nbs/07_data.ipynb #ae675941
@@ -391,5 +391,6 @@ def image_dls(
     dls = _build_dls(p, aug, stats, bs, seed, num_workers, device)
     if resident: _make_resident(dls)
     dls.name, dls.size, dls.stats, dls.augment = name, size, stats, augment
-    dls.scale, dls.resident = aug.scale, resident
+    dls.scale, dls.resident, dls.data_id = aug.scale, resident, p.data_id
+    dls.data_parts = dict(zip(('train', 'valid', 'test'), map(part_id, p[:3])))
     return dls
