@@ -10,7 +10,7 @@ __all__ = ['Parts', 'IMAGENET_STATS', 'DATASETS', 'Archive', 'CIFAR', 'TINY', 'S
 # %% ../nbs/06_datasets.ipynb #9d92b8f7
 import contextlib, csv, http.client, inspect, os, pickle, shutil, stat, tarfile, tempfile, time
 import unicodedata, urllib.request, zipfile, zlib
-from collections import Counter, namedtuple
+from collections import Counter, deque, namedtuple
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,14 +29,39 @@ class Sample:
     image: object # Path, or uint8 pixels (H, W, 3)
     label: str    # Name of its class
 
+# %% ../nbs/06_datasets.ipynb #a11c1d02
+def _to_bytes(im:Image.Image)->Image.Image:
+    "A gray image of 16 or 32 bits per pixel, or of floats, in 8 bits"
+    x = np.asarray(im)
+    low, high, ranges = float(x.min()), float(x.max()), (255, 4095, 65535)
+    if im.mode == 'F': ranges = 1, *ranges
+    top = next((o for o in ranges if low >= 0 and high <= o*(1 + 1e-6)), None)
+    if top is None:
+        raise InputError(f'its values go from {low:g} to {high:g}, while gray levels up to 1, 255, '
+                         '4095 or 65535 can be read; convert it to 8 bits')
+    return Image.fromarray(np.rint(x*(255/top)).clip(0, 255).astype(np.uint8))
+
 # %% ../nbs/06_datasets.ipynb #c04d9c97
 def _to_rgb(im:Image.Image)->Image.Image:
     "`im` upright and in RGB, whatever its mode"
+    deep = any(';16' in str(o) for o in getattr(im, 'tile', ())) # read before it is decoded
     im = ImageOps.exif_transpose(im)
-    if im.mode[0] == 'I': # 16 bits: the upper 8
-        im = Image.fromarray((np.asarray(im) >> 8).clip(0, 255).astype(np.uint8))
+    if im.mode[0] in 'IF': return _to_bytes(im).convert('RGB')
     if 'transparency' in im.info: im = im.convert('RGBA')
-    return im.convert('RGB')
+    im = im.convert('RGB')
+    if deep and max(high for _, high in im.getextrema()) < 16:
+        raise InputError('its colors have 16 bits and fill only the lower ones; '
+                         'convert it to 8 bits')
+    return im
+
+# %% ../nbs/06_datasets.ipynb #a11c1d06
+def _open(path)->Image.Image:
+    "Pillow's image of a file, and of nothing else"
+    if isinstance(path, (str, Path)) and not stat.S_ISREG(os.stat(path).st_mode):
+        raise InputError('it is a folder or a device, not a file')
+    return Image.open(path)
+
+def _why(e)->str: return str(e) if isinstance(e, InputError) else f'{type(e).__name__}: {e}'
 
 # %% ../nbs/06_datasets.ipynb #92d583de
 def open_rgb(
@@ -52,10 +77,9 @@ def open_rgb(
         return _to_rgb(Image.fromarray(o[..., 0] if o.shape[-1] == 1 and o.ndim == 3 else o))
     if isinstance(o, Image.Image): return _to_rgb(o)
     try:
-        with Image.open(o) as im: return _to_rgb(im)
+        with _open(o) as im: return _to_rgb(im)
     except Exception as e: # whatever Pillow's decoders raise
-        raise InputError(f"the image {o} can't be read ({type(e).__name__}: {e}); "
-                         "repair or remove it") from e
+        raise InputError(f"the image {o} can't be read ({_why(e)}); repair or remove it") from e
 
 # %% ../nbs/06_datasets.ipynb #0c904946
 Parts = namedtuple('Parts', 'train valid test vocab found data_id', defaults=(None, None))
@@ -179,6 +203,22 @@ def _check_md5(path, md5:str):
                          f'{md5}; remove it and download it again')
     return path
 
+# %% ../nbs/06_datasets.ipynb #a11c2d02
+def _as_path(path)->Path:
+    "What the user gave as a path, with `~` expanded"
+    if not isinstance(path, (str, Path)) or not str(path).strip() or path == '':
+        raise InputError(f"{path!r} is no path; give that of a folder, '.' for the current one")
+    try: return Path(path).expanduser()
+    except RuntimeError as e: raise InputError(f'{path} has no known home folder; give the whole '
+                                               'path') from e
+
+def _read_text(path)->str:
+    "The text of a file in UTF-8, with or without a byte order mark"
+    try: return Path(path).read_text(encoding='utf-8-sig')
+    except UnicodeDecodeError as e:
+        raise InputError(f'{path} is not text in UTF-8 ({e.reason} at byte {e.start}); save it in '
+                         'this encoding, or get the file again') from e
+
 # %% ../nbs/06_datasets.ipynb #0a2442e1
 def _fetch(a:Archive, into:Path)->Path:
     "Download archive `a` into the folder `into`, whole and with the right checksum"
@@ -225,9 +265,9 @@ def _extract(archive, to, home:Path):
         _check_space(archive, sum(o.file_size for o in z.infolist()), home)
         z.extractall(to)
 
-def unpack(archive, a:Archive, into:Path)->Path:
-    "Unpack the file `archive` beside `into`, then rename the folder in it to `into`"
-    with tempfile.TemporaryDirectory(dir=into.parent, prefix=f'.{into.name}.') as tmp:
+def unpack(archive, a:Archive, into:Path, within:Path=None)->Path:
+    "Unpack `archive` in a temporary folder in `within`, then rename the folder in it to `into`"
+    with tempfile.TemporaryDirectory(dir=within or into.parent, prefix=f'.{into.name}.') as tmp:
         try: _extract(archive, tmp, into.parent)
         except tarfile.FilterError as e: raise InputError(f'{archive} is refused: {e}') from e
         except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error) as e:
@@ -237,6 +277,35 @@ def unpack(archive, a:Archive, into:Path)->Path:
                              'it is another archive')
         (Path(tmp)/a.folder).rename(into)
     return into
+
+# %% ../nbs/06_datasets.ipynb #a11c2d04
+@contextlib.contextmanager
+def _held(
+    folder:Path,      # Made, and removed at the end
+    wait:float=3600., # Seconds after which the other process is named in an `InputError`
+):
+    "Hold `folder` for this process, empty; wait while another one holds it"
+    end, told = time.monotonic() + wait, False
+    with contextlib.ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(lock_folder(folder))
+                break
+            except InputError as e: # with a cause other than these: it can't be written to
+                gone = isinstance(e.__cause__, (type(None), FileNotFoundError))
+                if not gone or time.monotonic() > end: raise
+            if not told: print(f'waiting for another process that unpacks into {folder.parent}')
+            told = not time.sleep(.1)
+        _clear(folder)
+        try: yield
+        finally: _clear(folder)
+
+def _clear(folder):
+    "Remove what is in a held folder"
+    for o in folder.iterdir():
+        if o.name == '.lock': continue
+        if o.is_dir() and not o.is_symlink(): shutil.rmtree(o, ignore_errors=True)
+        else: o.unlink()
 
 # %% ../nbs/06_datasets.ipynb #d5718fbc
 def data_home()->Path:
@@ -249,25 +318,45 @@ def locate(
     download:bool=True # Download it if it isn't there
 )->Path:               # The folder with the data set's files
     "Find a published data set at `path` (`data_home()` if None); unpack or download it if need be"
-    path = Path(path).expanduser() if path is not None else data_home()
+    path = _as_path(path) if path is not None else data_home()
     try:
-        for o in (path, path/a.folder):
-            there = [(o/f).is_file() for f in a.files]
-            if all(there): return o
-            if any(there):
-                raise InputError(f'{o} holds {a.what} only in part: {a.files[there.index(False)]} '
-                                 'is missing; remove the folder, and it is made again')
+        if there := _complete(a, path): return there
         archive = path if path.is_file() else path/a.name
-        home, beside = archive.parent, archive.parent/f'.{a.folder}.download'
-        if archive.is_file(): return unpack(_check_md5(archive, a.md5), a, home/a.folder)
-        if not download:
+        if not archive.is_file() and not download:
             raise InputError(f'{path} holds neither {a.folder} nor {a.name}; give the path of '
                              f'{a.what}, or allow its download')
-        try: return unpack(_fetch(a, beside), a, home/a.folder)
-        finally: shutil.rmtree(beside, ignore_errors=True)
+        return _make(a, path, archive)
     except OSError as e:
         raise InputError(f'{a.what} could not be read from or written to {path}: '
                          f'{write_failure(e) or e}') from e
+
+def _beside(a, home)->Path: return home/f'.{a.folder}.download'
+
+def _complete(a, path):
+    "The folder that holds all of the data set `a`, or None; one that holds a part is refused"
+    for o in (path, path/a.folder):
+        there = [(o/f).exists() for f in a.files]
+        if all(there):
+            left = _beside(a, o.parent) # by a process that was stopped at its end
+            if left.is_dir():
+                with contextlib.suppress(InputError), lock_folder(left): _clear(left)
+            return o
+        if any(there):
+            raise InputError(f'{o} holds {a.what} only in part: {a.files[there.index(False)]} '
+                             'is missing; remove the folder, and it is made again')
+
+def _make(a, path, archive)->Path:
+    "Unpack the data set `a` beside `archive`, which is downloaded if it isn't there"
+    home = archive.parent
+    new = [o for o in (home, *home.parents) if not o.exists()]
+    try:
+        with _held(_beside(a, home)):
+            if there := _complete(a, path): return there # another process made it
+            found = _check_md5(archive, a.md5) if archive.is_file() else _fetch(a, _beside(a, home))
+            return unpack(found, a, home/a.folder, _beside(a, home))
+    finally:
+        for o in new:
+            with contextlib.suppress(OSError): o.rmdir() # if nothing came into it
 
 # %% ../nbs/06_datasets.ipynb #8f032f28
 class _ArrayUnpickler(pickle.Unpickler):
@@ -310,16 +399,28 @@ DATASETS['cifar100'] = Dataset(
 # %% ../nbs/06_datasets.ipynb #b0d8341f
 def _tiny_vocab(folder:Path)->dict:
     "WordNet id -> a readable name, in the order of wnids.txt"
-    wnids, words = (folder/'wnids.txt').read_text().split(), {}
+    wnids, words = _read_text(folder/'wnids.txt').split(), {}
     if (folder/'words.txt').is_file():
-        lines = (folder/'words.txt').read_text(encoding='utf-8').splitlines()
+        lines = _read_text(folder/'words.txt').splitlines()
         words = dict(o.split('\t', 1) for o in lines if '\t' in o)
     names = {o: words.get(o, o).split(',')[0].strip() for o in wnids}
     n = Counter(names.values())
     return {k: v if n[v] == 1 else f'{v} ({k})' for k, v in names.items()}
 
 # %% ../nbs/06_datasets.ipynb #a39e3c4e
-_SUFFIXES = {e for e, f in Image.registered_extensions().items() if f in Image.OPEN} # .jpg, .png
+def _use_heif():
+    "Let Pillow read HEIC files, if pillow-heif is installed"
+    with contextlib.suppress(ImportError):
+        import pillow_heif
+        pillow_heif.register_heif_opener()
+
+_use_heif()
+_STUBS = {'BUFR', 'EPS', 'GRIB', 'HDF5', 'MPEG', 'WMF', 'PDF'}
+_SUFFIXES = {e for e, f in Image.registered_extensions().items() # .jpg, .png
+             if f in Image.OPEN and f not in _STUBS}
+_FOREIGN = {e: 'convert them to PNG or JPEG' for e in
+            '.avif .jxl .svg .dng .cr2 .cr3 .nef .arw .orf .raf .rw2 .exr .pdf .eps'.split()}
+_FOREIGN |= dict.fromkeys(('.heic', '.heif', '.hif'), 'pip install pillow-heif')
 
 def _is_image(path)->bool:
     "Does the file's name look like an image that Pillow reads?"
@@ -342,7 +443,7 @@ def tiny_parts(
     files = sorted(o for o in (folder/'train').glob('*/images/*') if _is_image(o))
     train = [Sample(o, name(o.parent.parent.name, o)) for o in files]
     notes = folder/'val'/'val_annotations.txt'
-    rows = [o.split('\t') for o in notes.read_text().splitlines() if o.strip()]
+    rows = [o.split('\t') for o in _read_text(notes).splitlines() if o.strip()]
     test = [Sample(folder/'val'/'images'/o[0], name(o[1], notes)) for o in rows if len(o) > 1]
     if not test: raise InputError(f'{notes} lists no images; the copy is not as published')
     return Parts(train, None, test, list(names.values()))
@@ -350,46 +451,197 @@ def tiny_parts(
 DATASETS['tiny_imagenet'] = Dataset(tiny_parts, size=64, uniform=True, resident=True)
 
 # %% ../nbs/06_datasets.ipynb #61bc71ac
-def _class_images(root:Path)->dict:
-    "class -> its images, for a folder with one folder per class"
-    classes = sorted(o for o in root.iterdir() if o.is_dir() and not o.name.startswith('.'))
-    if not classes:
-        raise InputError(f'{root} holds no class folders; expected {root}/<class>/<images>')
-    def below(c): return sorted(Path(d)/f for d, _, fs in os.walk(c, followlinks=True)
-                                for f in fs if _is_image(f))
-    found = {c.name: [Sample(o, c.name) for o in below(c)] for c in classes}
-    empty = [k for k, v in found.items() if not v]
-    if empty:
-        raise InputError(f'the class folder {root/empty[0]} holds no images; fill or remove it')
-    return found
+_NAMES = dict(train=('train', 'training'), valid=('valid', 'val', 'validation'),
+              test=('test', 'testing'))
+_SYSTEM = {'__macosx', '@eadir', '#recycle', '$recycle.bin', 'lost+found', '__pycache__',
+           'system volume information'}
 
-# %% ../nbs/06_datasets.ipynb #04f21818
+def _hidden(name:str)->bool: return name.startswith('.') or name.lower() in _SYSTEM
+def _key(o): return o.st_dev, o.st_ino
+def _part_of(name:str):
+    "The part that a folder's name stands for, or None"
+    return next((k for k, v in _NAMES.items() if name.strip().lower() in v), None)
+
+# %% ../nbs/06_datasets.ipynb #a11c3d03
+class _Walk:
+    "Images below class folders; `left`: what was left out, by reason"
+    def __init__(self, roots, # [(folder, {class -> `Sample`s}, to be filled)]
+                 closed=()):  # Folders that aren't entered
+        self.todo, self.links, self.files, self.left = deque(), deque(), set(), {}
+        self.entered = {_key(os.stat(o)) for o in (*closed, *(o for o, _ in roots))}
+        for root, classes in roots: self.look(root, classes)
+        while self.todo or self.links: self.take(*(self.todo or self.links).popleft())
+        for items in (v for _, classes in roots for v in classes.values()):
+            items.sort(key=lambda o: o.image)
+
+    def leave(self, why, name): self.left.setdefault(why, []).append(name)
+
+    def look(self, folder, classes, label=None):
+        "Note what is in a folder; in a part's own folder that is class folders"
+        for o in sorted(os.scandir(folder), key=lambda o: o.name):
+            if _hidden(o.name):
+                if o.is_dir(): self.leave('hidden folders', o.name)
+            else:
+                link = o.is_symlink()
+                (self.links if link else self.todo).append((Path(o.path), classes, label, link))
+
+    def take(self, path, classes, label, link):
+        "Enter a folder, or take a file"
+        if path.is_dir():
+            if (key := _key(path.stat())) in self.entered:
+                return link and self.leave('links to folders that are there already', path.name)
+            self.entered.add(key)
+            label = label or path.name
+            classes.setdefault(label, [])
+            return self.look(path, classes, label)
+        suffix = path.suffix.lower()
+        if not _is_image(path):
+            if (how := _FOREIGN.get(suffix)) is None: return self.leave('other files', path.name)
+            return self.leave(f'images that Pillow does not read ({how})', path.name)
+        if label is None: return self.leave('images outside of class folders', path.name)
+        try: o = path.stat()
+        except OSError: o = None # a link to nowhere; refused when it is read
+        if o and (link or o.st_nlink > 1) and _key(o) in self.files:
+            return self.leave('files that are there twice', path.name)
+        if o: self.files.add(_key(o))
+        classes[label].append(Sample(path, label))
+
+# %% ../nbs/06_datasets.ipynb #a11c3d06
 _WANTED = 'the folder that holds one folder of images for each class'
 
+def _given_part(path, option:str, value):
+    "The folder that an option names, below `path`; None for 'none'"
+    if str(value).lower() == 'none' and option != 'train_dir': return None
+    folder = path/_as_path(value)
+    if folder.is_dir(): return folder
+    none = '' if option == 'train_dir' else ", or 'none' to use no such folder"
+    raise InputError(f'{option}={str(value)!r}: there is no folder {folder}; give one{none}')
+
+def _part_folders(path:Path, **given)->dict: # part -> its folder, or None
+    "Where the parts are; `train` is `path` itself if they aren't separate"
+    shown = sorted(o for o in path.iterdir() if o.is_dir() and not _hidden(o.name))
+    parts = {k: [o for o in shown if _part_of(o.name) == k] for k in _NAMES}
+    out = {k: _given_part(path, f'{k}_dir', v) for k, v in given.items() if v is not None}
+    for k, v in parts.items():
+        if k not in out and len(v) > 1:
+            raise InputError(f'{path} holds {v[0].name} and {v[1].name}, both of which may be the '
+                             f'{k} part; name one with {k}_dir')
+    first = {k: next(iter(v), None) for k, v in parts.items()}
+    if 'train' not in out and not _is_split(path, first, shown):
+        return dict(train=path, valid=out.get('valid'), test=out.get('test'))
+    return first | out
+
+def _is_split(path, first, shown)->bool:
+    "Are the folders with the usual names parts, or classes?"
+    only_parts = all(_part_of(o.name) for o in shown) and any(first.values())
+    train = first['train']
+    inside = [o for o in train.iterdir() if not _hidden(o.name)] if train else []
+    if any(o.is_dir() for o in inside):
+        return only_parts or not any(_is_image(o) for o in inside)
+    if only_parts:
+        what = f'{train.name}, without class folders in it' if train else 'no training part'
+        raise InputError(f'{path} holds {what}; expected {path}/train/<class>/<images>: name the '
+                         'training part with train_dir, or the classes in a table with labels')
+    return False
+
+# %% ../nbs/06_datasets.ipynb #a11c3d08
+def _table_parts(path:Path, labels)->Parts:
+    "The images that the table `labels` lists; its files are named from the folder `path`"
+    table, parts, rows = path/_as_path(labels), dict(train=[], valid=[], test=[]), {}
+    if not table.is_file(): raise InputError(f'there is no table {table}; give labels as a file of '
+                                             'lines file,label[,part]')
+    try:
+        lines = csv.reader(_read_text(table).splitlines(), strict=True)
+        head = [o.strip().lower() for o in next(lines, [])]
+        if not {'file', 'label'} <= set(head):
+            raise InputError(f'{table} has the columns {", ".join(head)}; expected file,label or '
+                             'file,label,part in its first line')
+        for o in filter(None, lines): _table_row(dict(zip(head, o)), rows, parts, path,
+                                                 f'{table}, line {lines.line_num},')
+    except csv.Error as e: raise InputError(f'{table} is not a table ({e}); save it as CSV') from e
+    vocab = sorted({o.label for o in parts['train']})
+    unknown = [o.label for v in parts.values() for o in v if o.label not in vocab]
+    if unknown or len(vocab) < 2:
+        why = (f'the label {unknown[0]!r} for no training image' if unknown else
+               f'{len(vocab)} classes with training images, a classifier needs two')
+        raise InputError(f'{table} has {why}; add some')
+    where = {k: table.name if v else 'held out of the training images' for k, v in parts.items()}
+    return Parts(*(v or None for v in parts.values()), vocab, (where, {}))
+
+def _table_row(row, rows, parts, path, where):
+    "Put an image of a table into its part"
+    file, label = (row.get(k, '').strip() for k in ('file', 'label'))
+    part = _part_of(row.get('part', '').strip() or 'train')
+    if not (file and label and part):
+        raise InputError(f'{where} needs a file, a label, and train, valid or test as its part')
+    key = os.path.normpath(path/file)
+    if key in rows: raise InputError(f'{where} names {file} for the second time; remove one')
+    rows[key] = label
+    parts[part].append(Sample(path/file, label))
+
+# %% ../nbs/06_datasets.ipynb #04f21818
 def folder_parts(
-    path,              # path/<class>/..., or path/train/<class>/... with optional valid and test
-    download:bool=True # Not used
+    path,               # path/<class>/..., or path/train/<class>/... with optional valid and test
+    download:bool=True, # Not used
+    train_dir=None,     # Folder of the training part, in `path`; None: by its usual names
+    valid_dir=None,     # The same for validation; 'none': don't use one
+    test_dir=None,      # The same for test
+    labels=None         # A table `file,label[,part]`, in `path`, in the place of class folders
 )->Parts:
     "The user's own images"
     if path is None: raise InputError(f"the data set 'folder' needs a path: {_WANTED}")
-    path = Path(path).expanduser()
+    path = _as_path(path)
     if not path.is_dir(): raise InputError(f'there is no folder {path}; give {_WANTED}')
-    # a split, or a class called "train"?
-    split = (path/'train').is_dir() and any(o.is_dir() for o in (path/'train').iterdir())
-    train = _class_images(path/'train' if split else path)
+    given = dict(train=train_dir, valid=valid_dir, test=test_dir)
+    if labels is not None:
+        if any(given.values()):
+            raise InputError('labels and train_dir, valid_dir or test_dir exclude each other; '
+                             "give the parts in the table's column 'part'")
+        return _table_parts(path, labels)
+    folders = _part_folders(path, **given)
+    found = {k: {} for k, v in folders.items() if v}
+    walk = _Walk([(folders[k], v) for k, v in found.items()],
+                 closed=(path, *path.resolve().parents))
+    if folders['train'] != path:
+        used = {o.resolve() for o in folders.values() if o}
+        for o in sorted(path.iterdir()):
+            if o.is_dir() and not _hidden(o.name) and o.resolve() not in used:
+                walk.leave('folders beside the parts', o.name)
+    parts = _checked_parts(folders, found, walk)
+    where = {k: 'held out of the training images' if parts[k] is None else folders[k].name
+             for k in _NAMES}
+    return Parts(*parts.values(), list(found['train']), (where, walk.left))
+
+def _checked_parts(folders, found, walk)->dict:
+    "The images of each part; None for a part that is absent or has no labels"
+    train = found['train'] = dict(sorted(found['train'].items()))
+    root = folders['train']
+    left = '; left out: ' + _left_out(walk.left) if walk.left else ''
+    if not train:
+        raise InputError(f'{root} holds no class folders; expected {root}/<class>/<images>{left}')
+    if empty := [k for k, v in train.items() if not v]:
+        raise InputError(f'the class folder {root/empty[0]} holds no images; fill or remove it'
+                         + left)
     if len(train) == 1:
-        raise InputError(f'{path} holds one class only, {list(train)[0]!r}; '
+        raise InputError(f'{root} holds one class only, {next(iter(train))!r}; '
                          'a classifier needs two or more')
-    def part(*names):
-        root = next((path/o for o in names if split and (path/o).is_dir()), None)
-        if root is None: return None
-        found = _class_images(root)
-        unknown = [o for o in found if o not in train]
-        if unknown:
-            raise InputError(f'{root} holds the class {unknown[0]!r}, which {path/"train"} does '
+    parts = dict(train=sum(train.values(), []), valid=None, test=None)
+    for k in ('valid', 'test'):
+        classes = {c: v for c, v in found.get(k, {}).items() if v}
+        unknown = [c for c in classes if c not in train]
+        if folders[k] and (not classes or k == 'test' and unknown == list(classes)[:1]
+                           and len(classes) == 1):
+            walk.leave('folders without labels', folders[k].name)
+        elif unknown:
+            raise InputError(f'{folders[k]} holds the class {unknown[0]!r}, which {root} does '
                              f'not; the classes there are {", ".join(list(train)[:5])}')
-        return sum(found.values(), [])
-    return Parts(sum(train.values(), []), part('valid', 'val'), part('test'), list(train))
+        elif classes: parts[k] = sum(classes.values(), [])
+    return parts
+
+def _left_out(left:dict)->str:
+    "What was left out, in words"
+    def names(v): return ', '.join([*dict.fromkeys(v)][:3]) + ', ...'*(len(set(v)) > 3)
+    return ', '.join(f'{len(v)} {k}: {names(v)}' for k, v in left.items())
 
 DATASETS['folder'] = Dataset(folder_parts)
 
@@ -397,10 +649,10 @@ DATASETS['folder'] = Dataset(folder_parts)
 def fault(path)->str|None:
     "Why the image can't be read, or None"
     try:
-        with Image.open(path) as im:
+        with _open(path) as im:
             im.draft('RGB', (32, 32)) # JPEG only: decodes at down to 1/8 of its size
             _to_rgb(im)
-    except Exception as e: return f'{type(e).__name__}: {e}' # whatever Pillow's decoders raise
+    except Exception as e: return _why(e) # whatever Pillow's decoders raise
 
 # %% ../nbs/06_datasets.ipynb #7df3d30f
 def readable(
@@ -423,6 +675,20 @@ def readable(
     print(f"left out {n} that can't be read, the first is {p}")
     return [o for o in items if o.image not in faults]
 
+# %% ../nbs/06_datasets.ipynb #a11c3d13
+def _read(name:str, path, download:bool, **options)->Parts:
+    "What the reader of the data set `name` gives, with the `options` that aren't None"
+    reader = DATASETS[check_name(name, DATASETS, 'data set')].read
+    given = {k: v for k, v in options.items() if v is not None}
+    for k in given.keys() - inspect.signature(reader).parameters.keys():
+        raise InputError(f"{k} is an option of 'folder'; the data set {name!r} has its own parts "
+                         'and labels, leave it out')
+    try: return reader(path, download, **given)
+    except (OSError, ValueError) as e:
+        if isinstance(e, InputError): raise
+        raise InputError(f'the data set {name!r} cannot be read from {path} ({e}); check the path '
+                         'and its permissions') from e
+
 # %% ../nbs/06_datasets.ipynb #e896ead4
 def read_parts(
     name:str,                   # One of `DATASETS`
@@ -432,10 +698,11 @@ def read_parts(
     skip_unreadable:bool=False, # Leave unreadable files out instead of refusing them
     valid_pct:float=.1,         # Share of each training class that is held out for validation
     per_class:int=None,         # Training labels kept in each class; None: all
-    seed:int=42                 # Of the validation part and the few labels
+    seed:int=42,                # Of the validation part and the few labels
+    **options                   # Of 'folder': train_dir, valid_dir, test_dir, labels
 )->Parts:
     "A data set by name, with all three parts"
-    p = DATASETS[check_name(name, DATASETS, 'data set')].read(path, download)
+    p = _read(name, path, download, **options)
     if verify or skip_unreadable:
         p = Parts(*(o and readable(o, skip_unreadable) for o in p[:3]), *p[3:])
     known = data_id(p)
@@ -450,4 +717,13 @@ def read_parts(
         raise InputError(f'{len(train)} training images are too few to hold some out for '
                          'validation and test; add some')
     if per_class is not None: train = few_per_class(train, per_class, seed)
-    return Parts(train, valid, test, vocab, p.found, known)
+    return Parts(train, valid, test, vocab, p.found and _found_line(path, p, train, valid, test),
+                 known)
+
+def _found_line(path, p, *parts)->str:
+    "In one line: classes, where the images of each part are from, what was left out"
+    where, left = p.found
+    names = ', '.join(p.vocab[:5]) + ', ...'*(len(p.vocab) > 5)
+    sizes = ', '.join(f'{k} {len(v)} images ({where[k]})' for k, v in zip(where, parts))
+    return (f'{path}: {len(p.vocab)} classes ({names}), {sizes}'
+            + (f'; left out: {_left_out(left)}' if left else ''))
