@@ -406,8 +406,8 @@ def image_dls(
     aug = _augment_for(row, size, augment, scale, stats)
     p = read_parts(name, path, download, verify, skip_unreadable, valid_pct, per_class, seed,
                    train_dir=train_dir, valid_dir=valid_dir, test_dir=test_dir, labels=labels)
-    bs = _batch_size(bs, len(p.train))
     if p.found: _report(p.found)
+    bs = _batch_size(bs, len(p.train))
     dls = _build_dls(p, aug, stats, bs, seed, num_workers, device)
     if resident: _make_resident(dls)
     dls.name, dls.size, dls.stats, dls.augment = name, size, stats, augment

@@ -561,9 +561,16 @@ def _part_folders(path:Path, **given)->dict: # part -> its folder, or None
             raise InputError(f'{path} holds {v[0].name} and {v[1].name}, both of which may be the '
                              f'{k} part; name one with {k}_dir')
     first = {k: next(iter(v), None) for k, v in parts.items()}
-    if 'train' not in out and not _is_split(path, first, shown):
-        return dict(train=path, valid=out.get('valid'), test=out.get('test'))
-    return first | out
+    if 'train' not in out and not _is_split(path, first, shown): first = dict(train=path)
+    taken = {}
+    for k in sorted(_NAMES, key=lambda k: k not in out): # those that were named come first
+        folder = out.get(k, first.get(k))
+        same = next((o for o, f in taken.items() if folder and f and f.samefile(folder)), None)
+        if same and k in out:
+            raise InputError(f'{same}_dir and {k}_dir are the same folder, {folder}; the parts must '
+                             'have different images')
+        taken[k] = None if same else folder
+    return {k: taken[k] for k in _NAMES}
 
 def _is_split(path, first, shown)->bool:
     "Are the folders with the usual names parts, or classes?"
@@ -641,12 +648,12 @@ def folder_parts(
         for o in sorted(path.iterdir()):
             if o.is_dir() and not _hidden(o.name) and o.resolve() not in used:
                 walk.leave('folders beside the parts', o.name)
-    parts = _checked_parts(folders, found, walk)
-    where = {k: 'held out of the training images' if parts[k] is None else folders[k].name
-             for k in _NAMES}
+    parts = _checked_parts(folders, found, walk, given)
+    where = {k: 'held out of the training images' if parts[k] is None else
+             'class folders' if folders[k] == path else folders[k].name for k in _NAMES}
     return Parts(*parts.values(), list(found['train']), (where, walk.left))
 
-def _checked_parts(folders, found, walk)->dict:
+def _checked_parts(folders, found, walk, given)->dict:
     "The images of each part; None for a part that is absent or has no labels"
     train = found['train'] = dict(sorted(found['train'].items()))
     root = folders['train']
@@ -663,9 +670,11 @@ def _checked_parts(folders, found, walk)->dict:
     for k in ('valid', 'test'):
         classes = {c: v for c, v in found.get(k, {}).items() if v}
         unknown = [c for c in classes if c not in train]
-        if folders[k] and (not classes or k == 'test' and unknown == list(classes)[:1]
-                           and len(classes) == 1):
-            walk.leave('folders without labels', folders[k].name)
+        if folders[k] and given[k] is None and (not classes or len(classes) == len(unknown) == 1):
+            walk.leave('folders without labels', folders[k].name) # all in one folder, or in none
+        elif folders[k] and not classes:
+            raise InputError(f'{folders[k]} holds no images of its own in class folders; give '
+                             f"another {k}_dir, or 'none'{left}")
         elif unknown:
             raise InputError(f'{folders[k]} holds the class {unknown[0]!r}, which {root} does '
                              f'not; the classes there are {", ".join(list(train)[:5])}')
@@ -675,7 +684,7 @@ def _checked_parts(folders, found, walk)->dict:
 def _left_out(left:dict)->str:
     "What was left out, in words"
     def names(v): return ', '.join([*dict.fromkeys(v)][:3]) + ', ...'*(len(set(v)) > 3)
-    return ', '.join(f'{len(v)} {k}: {names(v)}' for k, v in left.items())
+    return '; '.join(f'{k} ({len(v)}): {names(v)}' for k, v in left.items())
 
 DATASETS['folder'] = Dataset(folder_parts)
 
