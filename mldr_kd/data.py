@@ -313,6 +313,10 @@ def _check_scale(v)->tuple:
     raise InputError(f'scale={v!r} is out of range; give the smallest and the largest share of the '
                      'area that a crop takes, above 0 and up to 1')
 
+def _check_share(what, v):
+    if isinstance(v, (float, np.floating)) and 0 < v < 1: return
+    raise InputError(f'{what}={v!r} is out of range; give a share between 0 and 1, such as 0.1')
+
 def _check_stats(v)->tuple:
     "`v` as (mean, std), three numbers each, std above 0"
     try: mean, std = (tuple(map(float, o)) for o in v)
@@ -339,6 +343,8 @@ def _build_dls(parts, augment:Augment, stats, bs, seed, num_workers, device)->Da
     dls = dsets.dataloaders(bs=bs, dl_type=partial(SeededDL, seed=seed, augment=augment),
                             after_batch=batch_tfms, num_workers=num_workers, device=device)
     dls.n_classes, dls.c, dls.vocab = len(parts.vocab), len(parts.vocab), list(parts.vocab)
+    dls.found, dls.data_id = parts.found, parts.data_id
+    dls.data_parts = dict(zip(('train', 'valid', 'test'), map(part_id, parts[:3])))
     return dls
 
 def _make_resident(dls):
@@ -371,7 +377,7 @@ def image_dls(
     name:str,                   # One of `DATASETS`: 'digits', 'cifar10', 'cifar100', 'folder', ...
     path=None,                  # Where the files are, or are downloaded to; None: `data_home()`
     size:int=None,              # Side in pixels; None: the data set's, 224 for a folder
-    bs:int=None,                # Batch size, over all processes; None: 128, or all where fewer train
+    bs:int=None,                # Batch size, over all processes; None: 128, or all if fewer train
     seed:int=42,                # Of the split, the few labels, the order and the augmentation
     valid_pct:float=.1,         # Share of each training class that is held out for validation
     per_class:int=None,         # Training labels kept in each class; None: all
@@ -395,9 +401,7 @@ def image_dls(
     size = check_int('size', row.size if size is None else size, 8)
     if bs is not None: check_int('bs', bs, 1)
     seed = check_int('seed', seed, 0, 2**32 - 1)
-    if not (isinstance(valid_pct, (float, np.floating)) and 0 < valid_pct < 1):
-        raise InputError(f'valid_pct={valid_pct!r} is out of range; give a share between 0 and 1, '
-                         'such as 0.1')
+    _check_share('valid_pct', valid_pct)
     if per_class is not None: check_int('per_class', per_class, 1)
     stats, device = _check_stats(row.stats if stats is None else stats), pick_device(device)
     gpu, workers = device.type == 'cuda', 0 if device.type == 'cpu' else min(8, os.cpu_count() or 1)
@@ -411,7 +415,5 @@ def image_dls(
     dls = _build_dls(p, aug, stats, bs, seed, num_workers, device)
     if resident: _make_resident(dls)
     dls.name, dls.size, dls.stats, dls.augment = name, size, stats, augment
-    dls.scale, dls.resident, dls.data_id = aug.scale, resident, p.data_id
-    dls.found = p.found
-    dls.data_parts = dict(zip(('train', 'valid', 'test'), map(part_id, p[:3])))
+    dls.scale, dls.resident = aug.scale, resident
     return dls

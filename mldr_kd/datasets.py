@@ -321,24 +321,6 @@ def data_home()->Path:
     "Where downloads go when no path is given: `$MLDR_KD_DATA`, else `~/.cache/mldr_kd`"
     return Path(os.environ.get('MLDR_KD_DATA', '~/.cache/mldr_kd')).expanduser()
 
-def locate(
-    a:Archive,         # What to look for
-    path=None,         # The folder, its parent, a folder with the archive in it, or the archive
-    download:bool=True # Download it if it isn't there
-)->Path:               # The folder with the data set's files
-    "Find a published data set at `path` (`data_home()` if None); unpack or download it if need be"
-    path = _as_path(path) if path is not None else data_home()
-    try:
-        if there := _complete(a, path): return there
-        archive = path if path.is_file() else path/a.name
-        if not archive.is_file() and not download:
-            raise InputError(f'{path} holds neither {a.folder} nor {a.name}; give the path of '
-                             f'{a.what}, or allow its download')
-        return _make(a, path, archive)
-    except OSError as e:
-        raise InputError(f'{a.what} could not be read from or written to {path}: '
-                         f'{write_failure(e) or e}') from e
-
 def _beside(a, home)->Path: return home/f'.{a.folder}.download'
 
 def _complete(a, path):
@@ -366,6 +348,25 @@ def _make(a, path, archive)->Path:
     finally:
         for o in new:
             with contextlib.suppress(OSError): o.rmdir() # if nothing came into it
+
+# %% ../nbs/06_datasets.ipynb #a11c2d08
+def locate(
+    a:Archive,         # What to look for
+    path=None,         # The folder, its parent, a folder with the archive in it, or the archive
+    download:bool=True # Download it if it isn't there
+)->Path:               # The folder with the data set's files
+    "Find a published data set at `path` (`data_home()` if None); unpack or download it if need be"
+    path = _as_path(path) if path is not None else data_home()
+    try:
+        if there := _complete(a, path): return there
+        archive = path if path.is_file() else path/a.name
+        if not archive.is_file() and not download:
+            raise InputError(f'{path} holds neither {a.folder} nor {a.name}; give the path of '
+                             f'{a.what}, or allow its download')
+        return _make(a, path, archive)
+    except OSError as e:
+        raise InputError(f'{a.what} could not be read from or written to {path}: '
+                         f'{write_failure(e) or e}') from e
 
 # %% ../nbs/06_datasets.ipynb #8f032f28
 class _ArrayUnpickler(pickle.Unpickler):
@@ -514,7 +515,7 @@ class _Walk:
         "Note what is in a folder; in a part's own folder that is class folders"
         for o in sorted(os.scandir(folder), key=lambda o: o.name):
             if _hidden(o.name):
-                if o.is_dir(): self.leave('hidden folders', o.name)
+                if Path(o.path).is_dir(): self.leave('hidden folders', o.name)
             else:
                 link = o.is_symlink()
                 (self.links if link else self.todo).append((Path(o.path), classes, label, link))
@@ -567,8 +568,8 @@ def _part_folders(path:Path, **given)->dict: # part -> its folder, or None
         folder = out.get(k, first.get(k))
         same = next((o for o, f in taken.items() if folder and f and f.samefile(folder)), None)
         if same and k in out:
-            raise InputError(f'{same}_dir and {k}_dir are the same folder, {folder}; the parts must '
-                             'have different images')
+            raise InputError(f'{same}_dir and {k}_dir are the same folder, {folder}; the parts '
+                             'must have different images')
         taken[k] = None if same else folder
     return {k: taken[k] for k in _NAMES}
 
@@ -620,39 +621,13 @@ def _table_row(row, rows, parts, path, where):
     rows[key] = label
     parts[part].append(Sample(path/file, label))
 
-# %% ../nbs/06_datasets.ipynb #04f21818
-def folder_parts(
-    path,               # path/<class>/..., or path/train/<class>/... with optional valid and test
-    download:bool=True, # Not used
-    train_dir=None,     # Folder of the training part, in `path`; None: by its usual names
-    valid_dir=None,     # The same for validation; 'none': don't use one
-    test_dir=None,      # The same for test
-    labels=None         # A table `file,label[,part]`, in `path`, in the place of class folders
-)->Parts:
-    "The user's own images"
-    if path is None: raise InputError(f"the data set 'folder' needs a path: {_WANTED}")
-    path = _as_path(path)
-    if not path.is_dir(): raise InputError(f'there is no folder {path}; give {_WANTED}')
-    given = dict(train=train_dir, valid=valid_dir, test=test_dir)
-    if labels is not None:
-        if any(given.values()):
-            raise InputError('labels and train_dir, valid_dir or test_dir exclude each other; '
-                             "give the parts in the table's column 'part'")
-        return _table_parts(path, labels)
-    folders = _part_folders(path, **given)
-    found = {k: {} for k, v in folders.items() if v}
-    walk = _Walk([(folders[k], v) for k, v in found.items()],
-                 closed=(path, *path.resolve().parents))
-    if folders['train'] != path:
-        used = {o.resolve() for o in folders.values() if o}
-        for o in sorted(path.iterdir()):
-            if o.is_dir() and not _hidden(o.name) and o.resolve() not in used:
-                walk.leave('folders beside the parts', o.name)
-    parts = _checked_parts(folders, found, walk, given)
-    where = {k: 'held out of the training images' if parts[k] is None else
-             'class folders' if folders[k] == path else folders[k].name for k in _NAMES}
-    return Parts(*parts.values(), list(found['train']), (where, walk.left))
+# %% ../nbs/06_datasets.ipynb #a11c3d21
+def _left_out(left:dict)->str:
+    "What was left out, in words"
+    def names(v): return ', '.join([*dict.fromkeys(v)][:3]) + ', ...'*(len(set(v)) > 3)
+    return '; '.join(f'{k} ({len(v)}): {names(v)}' for k, v in left.items())
 
+# %% ../nbs/06_datasets.ipynb #a11c3d24
 def _checked_parts(folders, found, walk, given)->dict:
     "The images of each part; None for a part that is absent or has no labels"
     train = found['train'] = dict(sorted(found['train'].items()))
@@ -681,10 +656,37 @@ def _checked_parts(folders, found, walk, given)->dict:
         elif classes: parts[k] = sum(classes.values(), [])
     return parts
 
-def _left_out(left:dict)->str:
-    "What was left out, in words"
-    def names(v): return ', '.join([*dict.fromkeys(v)][:3]) + ', ...'*(len(set(v)) > 3)
-    return '; '.join(f'{k} ({len(v)}): {names(v)}' for k, v in left.items())
+# %% ../nbs/06_datasets.ipynb #04f21818
+def folder_parts(
+    path,               # path/<class>/..., or path/train/<class>/... with optional valid and test
+    download:bool=True, # Not used
+    train_dir=None,     # Folder of the training part, in `path`; None: by its usual names
+    valid_dir=None,     # The same for validation; 'none': don't use one
+    test_dir=None,      # The same for test
+    labels=None         # A table `file,label[,part]`, in `path`, in the place of class folders
+)->Parts:
+    "The user's own images"
+    if path is None: raise InputError(f"the data set 'folder' needs a path: {_WANTED}")
+    path = _as_path(path)
+    if not path.is_dir(): raise InputError(f'there is no folder {path}; give {_WANTED}')
+    given = dict(train=train_dir, valid=valid_dir, test=test_dir)
+    if labels is not None:
+        if any(given.values()):
+            raise InputError('labels and train_dir, valid_dir or test_dir exclude each other; '
+                             "give the parts in the table's column 'part'")
+        return _table_parts(path, labels)
+    folders = _part_folders(path, **given)
+    found = {k: {} for k, v in folders.items() if v}
+    walk = _Walk([(folders[k], v) for k, v in found.items()],
+                 closed=(path, *path.resolve().parents))
+    used = {o.resolve() for o in folders.values() if o}
+    for o in sorted(path.iterdir()) if folders['train'] != path else ():
+        if o.is_dir() and not _hidden(o.name) and o.resolve() not in used:
+            walk.leave('folders beside the parts', o.name)
+    parts = _checked_parts(folders, found, walk, given)
+    where = {k: 'held out of the training images' if parts[k] is None else
+             'class folders' if folders[k] == path else folders[k].name for k in _NAMES}
+    return Parts(*parts.values(), list(found['train']), (where, walk.left))
 
 DATASETS['folder'] = Dataset(folder_parts)
 
@@ -784,5 +786,6 @@ def _found_line(path, p, *parts)->str:
     where, left = p.found
     names = ', '.join(p.vocab[:5]) + ', ...'*(len(p.vocab) > 5)
     sizes = ', '.join(f'{k} {len(v)} images ({where[k]})' for k, v in zip(where, parts))
-    return (f'{path}: {len(p.vocab)} classes ({names}), {sizes}'
-            + (f'; left out: {_left_out(left)}' if left else ''))
+    text = f'{path}: {len(p.vocab)} classes ({names}), {sizes}'
+    if left: text += f'; left out: {_left_out(left)}'
+    return text.encode(errors='backslashreplace').decode() # names that aren't UTF-8
