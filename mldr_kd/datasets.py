@@ -294,17 +294,22 @@ def _held(
     wait:float=3600., # Seconds after which the other process is named in an `InputError`
 ):
     "Hold `folder` for this process, empty; wait while another one holds it"
-    end, told = time.monotonic() + wait, False
+    end, told, races = time.monotonic() + wait, False, 0
     with contextlib.ExitStack() as stack:
         while True:
             try:
                 stack.enter_context(lock_folder(folder))
                 break
-            except InputError as e: # with a cause other than these: it can't be written to
-                gone = isinstance(e.__cause__, (type(None), FileNotFoundError))
-                if not gone or time.monotonic() > end: raise
-            if not told: print(f'waiting for another process that unpacks into {folder.parent}')
-            told = not time.sleep(.1)
+            except InputError as e:
+                # with a cause it can't be written to, or another process removes it just now
+                busy, race = e.__cause__ is None, isinstance(e.__cause__, (FileNotFoundError,
+                                                                           FileExistsError))
+                races += race
+                if not (busy or race and races < 30) or time.monotonic() > end: raise
+            if busy and not told: print('waiting for another process that unpacks into',
+                                        folder.parent)
+            told = told or busy
+            time.sleep(.1)
         _clear(folder)
         try: yield
         finally: _clear(folder)
