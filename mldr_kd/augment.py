@@ -446,11 +446,24 @@ def image_transform(self:Augment):
         if op.name == 'PosterizeIncreasing': op.magnitude_max = 9.99
     return t
 
+# %% ../nbs/05_augment.ipynb #c33c0d02
+_LONGEST = 16 # times the shorter side
+
+def _cut_ends(im):
+    "A `PIL.Image` whose longer side is at most `_LONGEST` times the shorter one, around its center"
+    w, h = im.size
+    new_w, new_h = min(w, _LONGEST*h), min(h, _LONGEST*w)
+    if (new_w, new_h) == (w, h): return im
+    left, top = (w - new_w)//2, (h - new_h)//2
+    return im.crop((left, top, left + new_w, top + new_h))
+
 @patch
 def eval_transform(self:Augment):
     "timm's transform for evaluation, `PIL.Image` -> uint8 tensor (3, size, size)"
-    return create_transform(self.size, crop_pct=self.crop_pct, interpolation='bicubic',
-                            normalize=False)
+    t = create_transform(self.size, crop_pct=self.crop_pct, interpolation='bicubic',
+                         normalize=False)
+    t.transforms.insert(0, _cut_ends)
+    return t
 
 # %% ../nbs/05_augment.ipynb #830b2970
 @patch

@@ -23,7 +23,7 @@ from tqdm import tqdm
 from .augment import PROTOCOLS, Augment, Draws
 from .compat import loader_indices
 from .core import InputError, check_int, check_name, pick_device, seed_from, seeded
-from .datasets import DATASETS, Sample, open_rgb, read_parts
+from .datasets import DATASETS, Sample, open_rgb, part_id, read_parts
 from .dist import from_first, gather, rank, share, sharing, world_size
 
 # %% ../nbs/07_data.ipynb #ae675941
@@ -313,6 +313,10 @@ def _check_scale(v)->tuple:
     raise InputError(f'scale={v!r} is out of range; give the smallest and the largest share of the '
                      'area that a crop takes, above 0 and up to 1')
 
+def _check_share(what, v):
+    if isinstance(v, (float, np.floating)) and 0 < v < 1: return
+    raise InputError(f'{what}={v!r} is out of range; give a share between 0 and 1, such as 0.1')
+
 def _check_stats(v)->tuple:
     "`v` as (mean, std), three numbers each, std above 0"
     try: mean, std = (tuple(map(float, o)) for o in v)
@@ -339,6 +343,8 @@ def _build_dls(parts, augment:Augment, stats, bs, seed, num_workers, device)->Da
     dls = dsets.dataloaders(bs=bs, dl_type=partial(SeededDL, seed=seed, augment=augment),
                             after_batch=batch_tfms, num_workers=num_workers, device=device)
     dls.n_classes, dls.c, dls.vocab = len(parts.vocab), len(parts.vocab), list(parts.vocab)
+    dls.found, dls.data_id = parts.found, parts.data_id
+    dls.data_parts = dict(zip(('train', 'valid', 'test'), map(part_id, parts[:3])))
     return dls
 
 def _make_resident(dls):
@@ -351,12 +357,27 @@ def _make_resident(dls):
         space -= loaders[-1].images.numel()
     dls.loaders = loaders
 
+# %% ../nbs/07_data.ipynb #b22c1d02
+@lru_cache
+def _report(text):
+    "Print a line, once, in the first process"
+    if not rank(): print(text)
+
+def _batch_size(bs, n:int)->int:
+    "`bs`, or for None 128 or `n`, the number of training images, if that is less"
+    if bs is None:
+        if n < 128: _report(f'{n} training images make one batch: bs={n} in the place of 128')
+        return min(128, n)
+    if bs <= n: return bs
+    raise InputError(f'bs={bs} is more than the {n} training images; give {n} or less, '
+                     'or leave bs out')
+
 # %% ../nbs/07_data.ipynb #23e74fed
 def image_dls(
-    name:str,                   # One of `DATASETS`: 'digits', 'cifar100', 'tiny_imagenet', 'folder'
+    name:str,                   # One of `DATASETS`: 'digits', 'cifar10', 'cifar100', 'folder', ...
     path=None,                  # Where the files are, or are downloaded to; None: `data_home()`
     size:int=None,              # Side in pixels; None: the data set's, 224 for a folder
-    bs:int=128,                 # Batch size, over all processes
+    bs:int=None,                # Batch size, over all processes; None: 128, or all if fewer train
     seed:int=42,                # Of the split, the few labels, the order and the augmentation
     valid_pct:float=.1,         # Share of each training class that is held out for validation
     per_class:int=None,         # Training labels kept in each class; None: all
@@ -368,26 +389,29 @@ def image_dls(
     download:bool=True,         # Download a published data set that `path` lacks
     verify:bool=True,           # Decode every file once, before training
     skip_unreadable:bool=False, # Leave unreadable files out, with a count, instead of refusing them
-    device=None                 # None: cuda, mps or cpu, the first available
+    device=None,                # None: cuda, mps or cpu, the first available
+    train_dir=None,             # 'folder': where the training part is; None: by its usual names
+    valid_dir=None,             # 'folder': the same for validation; 'none': hold it out of training
+    test_dir=None,              # 'folder': the same for test
+    labels=None                 # 'folder': a table file,label[,part] in the place of class folders
 )->DataLoaders:                 # [train, valid, test], with n_classes, vocab, size, stats, name ...
     "A data set by name, as training, validation and test loaders"
     row = DATASETS[check_name(name, DATASETS, 'data set')]
     check_name(augment, PROTOCOLS, 'augmentation')
-    size, bs = check_int('size', row.size if size is None else size, 8), check_int('bs', bs, 1)
+    size = check_int('size', row.size if size is None else size, 8)
+    if bs is not None: check_int('bs', bs, 1)
     seed = check_int('seed', seed, 0, 2**32 - 1)
-    if not (isinstance(valid_pct, (float, np.floating)) and 0 < valid_pct < 1):
-        raise InputError(f'valid_pct={valid_pct!r} is out of range; give a share between 0 and 1, '
-                         'such as 0.1')
+    _check_share('valid_pct', valid_pct)
     if per_class is not None: check_int('per_class', per_class, 1)
     stats, device = _check_stats(row.stats if stats is None else stats), pick_device(device)
     gpu, workers = device.type == 'cuda', 0 if device.type == 'cpu' else min(8, os.cpu_count() or 1)
     num_workers = check_int('num_workers', workers if num_workers is None else num_workers, 0)
     resident = row.resident and gpu if resident is None else resident
     aug = _augment_for(row, size, augment, scale, stats)
-    p = read_parts(name, path, download, verify, skip_unreadable, valid_pct, per_class, seed)
-    if bs > len(p.train):
-        raise InputError(f'bs={bs} is more than the {len(p.train)} training images; '
-                         f'give {len(p.train)} or less')
+    p = read_parts(name, path, download, verify, skip_unreadable, valid_pct, per_class, seed,
+                   train_dir=train_dir, valid_dir=valid_dir, test_dir=test_dir, labels=labels)
+    if p.found: _report(p.found)
+    bs = _batch_size(bs, len(p.train))
     dls = _build_dls(p, aug, stats, bs, seed, num_workers, device)
     if resident: _make_resident(dls)
     dls.name, dls.size, dls.stats, dls.augment = name, size, stats, augment
