@@ -169,7 +169,8 @@ def _answer(self:Distill)->tuple: # Logits and stage features, or None
 @patch
 def _compute(self:Distill, x)->tuple:
     "The teacher's forward pass"
-    f = self.compiled or (self.teacher.forward_stages if self.row.teacher_stages else self.teacher)
+    f = self.teacher.forward_stages if self.row.teacher_stages else self.teacher
+    if self.compiled is not None: f = self.compiled
     precision = self.teacher_precision or run_precision(self.learn)
     with torch.inference_mode(), autocast(x.device, precision):
         out = f(x if self.renorm is None else self.renorm(x))
@@ -389,7 +390,7 @@ def distill_learner(
 )->DistillLearner:
     "A `Learner` that trains `student` on `dls` with the help of `teacher`"
     if n_classes is not None: dls.n_classes = check_int('n_classes', n_classes, 1)
-    _set_device(dls, device)
+    _set_device(dls, device, student)
     if teacher_precision is not None: check_precision(teacher_precision, dls.device)
     compiled, student, teacher = teacher, _eager(student), _eager(teacher)
     row, student, teacher = _pair(dls, student, teacher, method, seed, teacher_checkpoint)
@@ -411,11 +412,13 @@ def distill_learner(
     if compile: _compile(learn, {} if compile is True else dict(backend=compile))
     return learn
 
-def _set_device(dls, device):
+def _set_device(dls, device, student):
     "Where batches go; PyTorch's own loaders leave them where they are, and the Learner moves them"
     if all(hasattr(dl, 'to') for dl in dls.loaders):
         if device is not None: dls.to(pick_device(device))
-    elif device is not None or dls.device is None: dls._device = pick_device(device or 'cpu')
+        return
+    own = next(student.parameters(), None) if isinstance(student, nn.Module) else None
+    dls._device = own.device if device is None and own is not None else pick_device(device)
 
 def _eager(model):
     "The module inside torch.compile's wrapper"
