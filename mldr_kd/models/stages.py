@@ -168,7 +168,8 @@ def logits_of(
 ): # Its logits, where they have that name; otherwise `out`
     "The logits in a named tuple or dict"
     if isinstance(out, torch.Tensor): return out
-    return out['logits'] if isinstance(out, dict) and 'logits' in out else getattr(out, 'logits', out)
+    if isinstance(out, dict) and 'logits' in out: return out['logits']
+    return getattr(out, 'logits', out)
 
 # %% ../../nbs/10_models.stages.ipynb #ca99f31a
 class StagedModel(nn.Module):

@@ -487,5 +487,6 @@ def _from_header(path, name, n_classes, img_size, model_args):
     if name is None and h.get('model'):
         name, own = h['model'], check_model_args(h['model'], h.get('kwargs') or {}, path)
         own = {k: v for k, v in own.items() if k != 'img_size' or img_size is None}
-        model_args = {**own, **({'num_classes': n_classes} if n_classes else {}), **(model_args or {})}
+        if n_classes: own['num_classes'] = n_classes
+        model_args = {**own, **(model_args or {})}
     return name, n_classes or h.get('n_classes'), img_size or h.get('img_size'), model_args

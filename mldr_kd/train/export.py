@@ -69,7 +69,8 @@ def load_student(
     try: model.load_state_dict(state, strict=True)
     except RuntimeError as e:
         raise InputError(f'{path} does not fit {name!r}, which its header names '
-                         f'({str(e).splitlines()[-1].strip()}): the weights are whole, so the student was changed '
+                         f'({str(e).splitlines()[-1].strip()}): the weights are whole, so the '
+            'student was changed '
             'after it was created (another head, pruned layers); build it in the same way and '
             'load the file with safetensors.torch.load_file') from e
     model.mldr_kd = header
