@@ -70,9 +70,9 @@ def load_student(
     except RuntimeError as e:
         raise InputError(f'{path} does not fit {name!r}, which its header names '
                          f'({str(e).splitlines()[-1].strip()}): the weights are whole, so the '
-            'student was changed '
-            'after it was created (another head, pruned layers); build it in the same way and '
-            'load the file with safetensors.torch.load_file') from e
+                         'student was changed after it was created (another head, pruned layers); '
+                         'build it in the same way and load the file with '
+                         'safetensors.torch.load_file') from e
     model.mldr_kd = header
     return model.eval()
 
