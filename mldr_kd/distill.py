@@ -20,15 +20,16 @@ from fastai.metrics import accuracy
 from fastai.optimizer import Adam
 from fastcore.basics import patch
 from fastcore.foundation import L
-from .core import InputError, pick_device, seeded
+from .core import InputError, check_int, pick_device, seeded
 from .data import MixupCutmix
 from .dist import all_sum, share, world_size
 from .files import atomic_write, weights_digest
 from .methods import build_method, loss_terms, method_name, method_row
-from .models.stages import StagedModel
+from .models.stages import StagedModel, logits_of
 from .models.zoo import create_model, load_checkpoint
 from .train.cache import TeacherCache, cache_facts
-from .train.checks import (FiniteCheck, batch_of_one, check_labels, check_model, eval_mode,
+from .train.checks import (TEACHER, FiniteCheck, batch_of_one, check_labels, check_model,
+                                  class_count, class_order, eval_mode,
                                   renorm_for, smallest_batch, train_labels)
 from .train.export import export_student
 from .train.parallel import DistributedLearner
@@ -55,13 +56,21 @@ class DistillModel(nn.Module):
         index=None    # (B,) positions in the training set, for a method that remembers images
     ): # Logits (B, C); with a teacher also the loss terms by name
         if self.renorm is not None: x = self.renorm(x)
-        if teacher is None: return self.student(x)
+        if teacher is None: return self._logits(self.student(x))
         features = None
         if self.student_stages: logits, features = self.student.forward_stages(x)
-        else: logits = self.student(x)
+        else: logits = self._logits(self.student(x))
         more = {} if index is None else dict(index=index)
         out = self.method(logits, features, *teacher, y, **more)
         return logits, loss_terms(out, method_name(self.method))
+
+    def _logits(self, out):
+        "The logits alone, also of a model with auxiliary heads"
+        z = logits_of(out)
+        if isinstance(z, torch.Tensor): return z
+        raise InputError(f'the student ({type(self.student).__name__}) returned a '
+            f'{type(out).__name__} in training, of which the logits are not known; make it return '
+            'the logits, or a dict or named tuple with `logits`')
 
 # %% ../nbs/40_distill.ipynb #f86bbb56
 class TaskLoss(CrossEntropyLossFlat):
@@ -94,12 +103,14 @@ class Distill(Callback):
         renorm:nn.Module|None=None,     # Applied to the images for the teacher
         row=None,                       # The method's row in `METHODS`: what it reads
         teacher_precision:str|None=None,# 'fp32', 'bf16' or 'fp16'; None: that of the run
-        cache_folder=None               # Where the teacher's logits are stored and replayed
+        cache_folder=None,              # Where the teacher's logits are stored and replayed
+        order=None                      # (n_classes,) the data's classes in the teacher's logits
     ):
         if not 0 <= weight < float('inf'):
             raise InputError(f'weight {weight} is out of range; give a number from 0')
         self.teacher, self.weight, self.renorm, self.row = teacher, weight, renorm, row
         self.teacher_precision, self.cache_folder = teacher_precision, cache_folder
+        self.order_of_classes = order
         self.names, self.step, self.n_images, self.cache, self.compiled = None, 0, 0, None, None
         self._freeze()
 
@@ -107,6 +118,7 @@ class Distill(Callback):
         if not self.active: return
         index = [self._index()] if self.row.index else []
         labels, answer = batch_labels(self.learn, self.n_classes), self._answer()
+        self._teacher_sum = answer[0].detach().float().sum()
         self.learn.xb = (self.xb[0], labels, answer, *index)
 
     def after_pred(self):
@@ -137,9 +149,7 @@ def net(self:Distill)->DistillModel:
 def active(self:Distill)->bool: return self.weight != 0 and self.net.method is not None
 
 @patch(as_prop=True)
-def n_classes(self:Distill)->int: return _n_classes(self.learn.dls)
-
-def _n_classes(dls)->int: return getattr(dls, 'n_classes', None) or dls.c
+def n_classes(self:Distill)->int: return class_count(self.learn.dls)
 
 @patch
 def _freeze(self:Distill):
@@ -159,11 +169,13 @@ def _answer(self:Distill)->tuple: # Logits and stage features, or None
 @patch
 def _compute(self:Distill, x)->tuple:
     "The teacher's forward pass"
-    f = self.compiled or (self.teacher.forward_stages if self.row.teacher_stages else self.teacher)
+    f = self.teacher.forward_stages if self.row.teacher_stages else self.teacher
+    if self.compiled is not None: f = self.compiled
     precision = self.teacher_precision or run_precision(self.learn)
     with torch.inference_mode(), autocast(x.device, precision):
         out = f(x if self.renorm is None else self.renorm(x))
-    z, features = out if self.row.teacher_stages else (out, None)
+    z, features = out if self.row.teacher_stages else (logits_of(out), None)
+    if self.order_of_classes is not None: z = z[:, self.order_of_classes.to(z.device)]
     # ordinary tensors again, which a loss may keep for its backward pass
     return z.clone(), features and [f.clone() for f in features]
 
@@ -224,7 +236,9 @@ def _check_one_image(self:Distill, *args):
 
 def _first_images(dls):
     "Two images of the validation part"
-    with seeded(0): return dls.valid.one_batch()[0][:2].as_subclass(torch.Tensor)
+    with seeded(0):
+        one = getattr(dls.valid, 'one_batch', lambda: next(iter(dls.valid))) # PyTorch has no such
+        return one()[0][:2].as_subclass(torch.Tensor)
 
 def _to(o, device):
     if isinstance(o, torch.Tensor): return o.to(device)
@@ -239,6 +253,9 @@ def _first(o):
 def _log(self:Distill, terms):
     "Add this batch to the means of the epoch; stop if a term is not finite"
     values = torch.stack([v.detach().float() for v in terms.values()])
+    if self.active: # a teacher that answers nan is named before the terms that it spoils
+        values = torch.cat([self._teacher_sum.to(values)[None]*0, values])
+        terms = {TEACHER: None, **terms}
     values = all_sum(values*self.learn.share_weight)/world_size()
     n = getattr(self.learn.dl, 'batch_size_all', len(self.y))
     self.step += 1
@@ -247,7 +264,8 @@ def _log(self:Distill, terms):
     else:
         where = f'step {self.step} (epoch {self.epoch}, batch {self.iter})'
         self._finite(values, [*terms], where)
-    self.sums, self.n_images = self.sums + values*n, self.n_images + n
+    own = values[1:] if self.active else values
+    self.sums, self.n_images = self.sums + own*n, self.n_images + n
 
 # %% ../nbs/40_distill.ipynb #c8e8f096
 class LossTerms(Callback):
@@ -287,6 +305,7 @@ def _open_cache(self:Distill)->TeacherCache:
         if isinstance(cb, MixupCutmix): mixing[type(cb).__name__] = cb.args
     self.mixed, n = bool(mixing), len(dl)*dl.bs if mixing else len(dl.dataset)
     facts = cache_facts(self.teacher, self.teacher_precision, self.learn.dls, mixing)
+    if self.order_of_classes is not None: facts['classes'] = self.order_of_classes.tolist()
     return TeacherCache(self.cache_folder, facts, n, self.n_classes)
 
 @patch
@@ -366,17 +385,22 @@ def distill_learner(
     teacher_precision:str=None,    # 'fp32', 'bf16' or 'fp16' for the teacher; None: as the run
     precision:str='fp32',          # 'bf16', or 'fp16' on a GPU: mixed precision
     channels_last:bool=False,      # Images and convolutions in the memory layout (B, H, W, C)
-    compile:bool|str=False         # torch.compile for all three; a str names the backend
+    compile:bool|str=False,        # torch.compile for all three; a str names the backend
+    n_classes:int|None=None        # Of the data, where its loaders do not tell
 )->DistillLearner:
     "A `Learner` that trains `student` on `dls` with the help of `teacher`"
-    if device is not None: dls.to(pick_device(device))
+    if n_classes is not None: dls.n_classes = check_int('n_classes', n_classes, 1)
+    _set_device(dls, device, student)
     if teacher_precision is not None: check_precision(teacher_precision, dls.device)
+    compiled, student, teacher = teacher, _eager(student), _eager(teacher)
     row, student, teacher = _pair(dls, student, teacher, method, seed, teacher_checkpoint)
     _check_cache(teacher_cache, row, method)
-    n, targets = _n_classes(dls), train_labels(dls.train) if row.index else None
+    n, targets = class_count(dls), train_labels(dls.train) if row.index else None
     with seeded(seed): loss = build_method(method, student, teacher, n, method_args, targets)
     renorm = None if teacher is None else renorm_for(teacher, dls)
-    distill = Distill(teacher, weight, renorm, row, teacher_precision, teacher_cache)
+    order = None if teacher is None else class_order(teacher, dls)
+    distill = Distill(teacher, weight, renorm, row, teacher_precision, teacher_cache, order)
+    if compiled is not _eager(compiled) and not row.teacher_stages: distill.compiled = compiled
     speed = speed_callbacks(dls.device, precision, channels_last, compile)
     model = DistillModel(student, loss, renorm_for(student, dls), row.student_stages)
     learn = DistillLearner(
@@ -388,6 +412,18 @@ def distill_learner(
     if compile: _compile(learn, {} if compile is True else dict(backend=compile))
     return learn
 
+def _set_device(dls, device, student):
+    "Where batches go; PyTorch's own loaders leave them where they are, and the Learner moves them"
+    if all(hasattr(dl, 'to') for dl in dls.loaders):
+        if device is not None: dls.to(pick_device(device))
+        return
+    own = next(student.parameters(), None) if isinstance(student, nn.Module) else None
+    dls._device = own.device if device is None and own is not None else pick_device(device)
+
+def _eager(model):
+    "The module inside torch.compile's wrapper"
+    return getattr(model, '_orig_mod', model)
+
 # %% ../nbs/40_distill.ipynb #16a0a632
 def _pair(dls, student, teacher, method, seed, teacher_checkpoint):
     "The method's row, and student and teacher as modules that give what it reads"
@@ -395,11 +431,13 @@ def _pair(dls, student, teacher, method, seed, teacher_checkpoint):
     if teacher is None and not scratch:
         raise InputError(f'method {method_name(method)!r} needs a teacher and none was given; '
                          'pass one, or use method="scratch"')
-    n, size = _n_classes(dls), getattr(dls, 'size', None) or _first_images(dls).shape[-1]
+    n, size = class_count(dls), getattr(dls, 'size', None) or _first_images(dls).shape[-1]
     if isinstance(student, str):
         with seeded(seed): student = create_model(student, n, img_size=size)
-    elif not any(p.requires_grad for p in student.parameters()): # it was a teacher
-        student.requires_grad_(True)
+    else:
+        if isinstance(student, StagedModel): student.vocab = None # it learns the data's classes now
+        if not any(p.requires_grad for p in student.parameters()): # it was a teacher
+            student.requires_grad_(True)
     if scratch: return row, student, None
     if isinstance(teacher, str):
         if teacher_checkpoint is None:
@@ -418,7 +456,8 @@ def _staged(row, method, student, teacher, size):
     def wrap(model, wanted):
         if isinstance(model, StagedModel) or own or not wanted: return model
         return StagedModel(model, size)
-    student, teacher = wrap(student, row.student_stages), wrap(teacher, row.teacher_stages)
+    both = row.teacher_stages or method == 'ofa' # its loss is built from the teacher's stages
+    student, teacher = wrap(student, row.student_stages), wrap(teacher, both)
     if own: row = row._replace(student_stages=isinstance(student, StagedModel),
                                teacher_stages=isinstance(teacher, StagedModel))
     return row, student, teacher

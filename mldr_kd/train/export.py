@@ -9,12 +9,14 @@ __all__ = ['plain_state', 'student_header', 'export_student', 'load_student']
 import json
 import timm, torch
 from torch import nn
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from ..core import InputError
+from ..datasets import DATASETS
 from ..files import atomic_write, weights_digest
 from ..models.stages import StagedModel
-from .checks import data_stats
+from ..models.zoo import check_model_args, read_header
+from .checks import class_count, class_names, data_stats
 
 # %% ../../nbs/36_train.export.ipynb #5c219110
 def plain_state(model:nn.Module)->dict:
@@ -27,10 +29,15 @@ def student_header(student:nn.Module, dls)->dict:
     def get(o, name): return getattr(o, name, None)
     own = get(student, 'mean') is not None
     mean, std = (student.mean, student.std) if own else data_stats(dls) or (None, None)
+    # `Augment` resizes with bicubic weights; its crop_pct is that of evaluation
+    row, size = DATASETS.get(get(dls, 'name')), get(dls, 'size')
+    crop = get(student, 'crop_pct') or get(dls, 'crop_pct') or (row and row.crop_at(size))
+    resized = get(student, 'interpolation') or get(dls, 'interpolation') or (crop and 'bicubic')
     return dict(model=get(student, 'name'), kwargs=get(student, 'kwargs'),
-                n_classes=get(dls, 'n_classes') or dls.c, img_size=get(dls, 'size'),
+                n_classes=class_count(dls), img_size=size,
                 mean=mean and [float(o) for o in mean], std=std and [float(o) for o in std],
-                vocab=[str(o) for o in get(dls, 'vocab') or ()])
+                interpolation=resized, crop_pct=crop,
+                vocab=get(student, 'vocab') or class_names(dls))
 
 # %% ../../nbs/36_train.export.ipynb #00e30f75
 def export_student(
@@ -54,25 +61,24 @@ def load_student(
     if header.get('digest') != weights_digest(state):
         raise InputError(f'{path} is damaged: its weights do not have the digest in its header; '
                          'export the student again')
-    try: model = timm.create_model(name, **{**(header['kwargs'] or {}), 'pretrained': False})
+    kwargs = check_model_args(name, header.get('kwargs') or {}, path)
+    try: model = timm.create_model(name, **{**kwargs, 'pretrained': False})
     except Exception as e:
         raise InputError(f"{path} names the model {name!r}, which this timm can't create "
                          f'({type(e).__name__}: {e}); install the timm that wrote it') from e
     try: model.load_state_dict(state, strict=True)
     except RuntimeError as e:
         raise InputError(f'{path} does not fit {name!r}, which its header names '
-                         f'({str(e).splitlines()[-1].strip()}); the file is damaged') from e
+                         f'({str(e).splitlines()[-1].strip()}): the weights are whole, so the '
+                         'student was changed after it was created (another head, pruned layers); '
+                         'build it in the same way and load the file with '
+                         'safetensors.torch.load_file') from e
     model.mldr_kd = header
     return model.eval()
 
 def _read_header(path)->dict:
     "The facts in a student file's header"
-    try:
-        with safe_open(path, 'pt') as f: facts = f.metadata() or {}
-        header = json.loads(facts.get('mldr_kd', '{}'))
-    except (OSError, SafetensorError, ValueError) as e:
-        raise InputError(f'{path} cannot be read as a student file ({e}); '
-                         'give one that export_student wrote') from e
-    if isinstance(header, dict) and header.get('model'): return header
+    header = read_header(path)
+    if header.get('model'): return header
     raise InputError(f'{path} names no timm model in its header; build your own model and load '
                      'the file with safetensors.torch.load_file')
