@@ -125,14 +125,16 @@ def append_line(
 
 def read_lines(
     path:str|Path, # The file
-    what:str       # What it holds, for the message: 'result rows'
+    what:str,      # What it holds, for the message: 'result rows'
+    torn=False     # Leave out a last line that was not written to its end, instead of refusing it?
 )->list: # One value per line; none if the file does not exist
     "The lines that `append_line` wrote, or an `InputError` if one is damaged"
     path = Path(path)
     if not os.path.lexists(path): return []
     try:
         lines = _read_file(path).split('\n')
-        return [json.loads(o) for o in _whole_lines(lines) if o.strip()]
+        if torn: lines = _whole_lines(lines)
+        return [json.loads(o) for o in lines if o.strip()]
     except (OSError, ValueError, RecursionError) as e: raise InputError(
         f'{path} is damaged: a line is not JSON, as {what} are ({e}); mend or remove it') from e
 
