@@ -23,9 +23,9 @@ from fastai.callback.core import Callback
 from fastai.optimizer import OptimWrapper
 from ..core import InputError, pick_device, seeded
 from ..dist import from_first, gather, rank, sharing
-from mldr_kd.files import (
-    atomic_write, digest, first_difference, lock_folder, read_json, versions, weights_digest,
-    write_json)
+from ..files import (
+    FolderInUse, atomic_write, digest, first_difference, lock_folder, read_json, versions,
+    weights_digest, write_json)
 from ..data import image_dls
 from ..models.zoo import create_model
 from ..train.checks import renorm_for
@@ -53,6 +53,7 @@ def teacher_folder(
     return Path(out)/'teachers'/f'{name}-{digest(sorted(_teacher_key(recipe).items()), 8)}'
 
 # %% ../../nbs/52_run.teacher.ipynb #293cf3de
+_DATA_ID = 'the identity of the data (classes, names and sizes of the files) is'
 _KEPT = 'key', 'n_train', 'seconds', 'data', 'weights'
 
 def _kept_teacher(run)->dict|None:
@@ -64,6 +65,7 @@ def _kept_teacher(run)->dict|None:
     if lacking: raise InputError(f'{path} is damaged: {lacking[0]} is missing; {mend}')
     here = json.loads(json.dumps(dict(key=_teacher_key(run.recipe), data=data_facts(run.data))))
     differ = first_difference({k: facts[k] for k in here}, here)
+    if differ: differ = differ.replace('data.id is', _DATA_ID)
     if differ: raise InputError(f'{run.teachers} holds another teacher: {differ}; choose another '
                                 f'--out or name, or {mend}')
     return facts
@@ -92,6 +94,7 @@ class Run:
     switches:dict=field(default_factory=dict) # For speed, see `run_one`
     save_every:int=0                # Write the state also after so many steps; 0: after epochs only
     skip_unreadable:bool=False      # Leave out images that can't be read, instead of refusing them
+    options:dict=field(default_factory=dict) # What --resume finds in config.json
     teacher_facts:dict|None=field(default=None, init=False) # Set by `prepare_teacher`
 
     def __post_init__(self):
@@ -299,7 +302,7 @@ def prepare_teacher(
 def _teacher_lock(run):
     "One process trains a teacher, others wait for it"
     try: return _entered(lock_folder(run.teachers, name='.teacher.lock'))
-    except InputError: pass
+    except FolderInUse: pass
     run.log(f'another command prepares the teacher in {run.teachers}; waiting for it')
     return lock_folder(run.teachers, wait=True, name='.teacher.lock')
 
