@@ -29,8 +29,8 @@ from ..distill import distill_learner
 from .recipes import (
     Recipe, check_recipe, check_same, lr_at, read_results, recipe_facts, recipe_from, scaled)
 from .teacher import (
-    Run, build_student, check_teacher_weights, data_facts, now, opt_for, predict, prepare_teacher, provenance,
-    save_predictions, topk_accuracy, training)
+    Run, build_student, check_teacher_weights, data_facts, now, opt_for, predict,
+    prepare_teacher, provenance, save_predictions, topk_accuracy, training)
 
 # %% ../../nbs/53_run.experiment.ipynb #28288699
 def check_folder_name(name):
