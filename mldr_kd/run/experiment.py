@@ -291,8 +291,9 @@ def _config(run, methods, seeds, rows)->dict:
     path, stats, data = run.folder/'config.json', run.dls.stats, data_facts(run.dls)
     old = read_json(path, 'the settings of a run') if os.path.lexists(path) else {}
     differ = first_difference(old.get('data', data), data)
-    if differ: raise InputError(f'{run.folder} holds runs on other data: {differ}; choose another '
-                                'name, or give the same data')
+    if differ: raise InputError(
+        f"{run.folder} holds runs on other data: {differ.replace('id is', 'its identity is')}; "
+        'choose another name, or give the same data')
     methods = [m for m in old.get('methods', []) if m not in methods] + [*methods]
     seeds = old.get('seeds', []) + [s for s in seeds if s not in old.get('seeds', [])]
     teachers = [run.teacher_facts, *(r.get('teacher') for r in rows), old.get('teacher')]
@@ -326,8 +327,8 @@ def compare(
     needed = list(dict.fromkeys(m for m, _ in todo))
     student = {todo[0][1]: check_run(run, needed, todo[0][1])} if todo else {}
     def check(): check_same(rows, _about(run), f'the rows in {folder}')
-    check()
     config = from_first(lambda: write_summaries(run, methods, seeds))
+    check()
     if config['scaled'] and todo: run.log(config['scaled'])
     if set(needed) - {'scratch'}: prepare_teacher(run); check()
     while todo:

@@ -53,7 +53,7 @@ def teacher_folder(
     return Path(out)/'teachers'/f'{name}-{digest(sorted(_teacher_key(recipe).items()), 8)}'
 
 # %% ../../nbs/52_run.teacher.ipynb #293cf3de
-_DATA_ID = 'the identity of the data (classes, names and sizes of the files) is'
+_DATA_ID = 'the identity of its data (classes, names and sizes of the files) is'
 _KEPT = 'key', 'n_train', 'seconds', 'data', 'weights'
 
 def _kept_teacher(run)->dict|None:
