@@ -6,8 +6,7 @@
 __all__ = ['mldr_distill', 'mldr_compare', 'mldr_teacher', 'mldr_table']
 
 # %% ../nbs/70_cli.ipynb #ca2e5ea2
-import json, re, sys, warnings
-from contextlib import nullcontext
+import json, os, re, sys, warnings
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from pathlib import Path
@@ -58,7 +57,7 @@ class _RunOptions(_Options):
 def _json_object(words):
     "The dict that an option such as --teacher_args '{\"depth\": 4}' holds"
     try: d = json.loads(words[0])
-    except ValueError: d = None
+    except (ValueError, RecursionError): d = None
     if isinstance(d, dict): return d
     raise ValueError(f'{words[0]!r} is not a JSON object, such as \'{{"depth": 4}}\'')
 
@@ -131,6 +130,10 @@ def _sentence(e)->str:
     text = ' '.join(str(e).split())
     return re.sub(r'^Exception occured in `\w+` when calling event `\w+`:\s*', '', text)
 
+def _system_sentence(e:OSError)->str:
+    "What the system refused, in a sentence"
+    return f'{e.filename or "a file"}: {e.strerror or e}; check the path and its permissions'
+
 def _command(
     command,      # The public function
     options:type, # The class of its options
@@ -139,10 +142,13 @@ def _command(
 ):
     "Read the options and do the work"
     args = sys.argv[1:] if args is None else list(map(str, args))
+    # the figures are files: another backend of matplotlib is not needed, or wrong
+    if 'matplotlib' not in sys.modules: os.environ['MPLBACKEND'] = 'agg'
     try: return work(*_parse(options, args, command))
     except _Stopped as e: code, text = 130, str(e)
-    except KeyboardInterrupt: code, text = 130, 'stopped before any run started; nothing was kept'
+    except KeyboardInterrupt: code, text = 130, 'stopped; no run was under way'
     except InputError as e: code, text = 2, _sentence(e)
+    except OSError as e: code, text = 2, _system_sentence(e)
     print(f'{command.__name__}: {text}', file=sys.stderr)
     sys.exit(code)
 
@@ -161,6 +167,8 @@ def _check_counts(o):
     import torch
     for k, low in dict(seeds=1, threads=1, workers=0, save_every=0).items():
         if getattr(o, k, None) is not None: check_int(f'--{k}', getattr(o, k), low)
+    if o.device is not None and not re.fullmatch(r'\w+(:\d{1,4})?', o.device): raise InputError(
+        f'--device {o.device!r} is not a device; give cpu, mps, cuda or a number too: cuda:1')
     if o.threads is not None: torch.set_num_threads(o.threads)
 
 def _one(recipes):
@@ -197,30 +205,34 @@ def _run_of(o, recipe, folder, device, teachers=None):
     from mldr_kd.run.experiment import Run
     shared = {k: getattr(o, k) for k in ('workers', 'allow_weak_teacher', 'skip_unreadable')}
     return Run(recipe, folder, device, teachers=teachers, save_every=getattr(o, 'save_every', 0),
-               log=lambda text: print(text, flush=True), **shared)
+               log=lambda text: print(text, flush=True), **shared,
+               options={k: getattr(o, k) for k in _REMEMBERED if hasattr(o, k)})
+
+_REMEMBERED = 'device', 'workers', 'threads', 'save_every', 'allow_weak_teacher', 'skip_unreadable'
+
+def _where(o)->list: return [] if o.out == 'runs' else ['--out', o.out]
 
 def _compare_in(
-    run, out,        # The `Run`, and the folder of all runs
+    run,             # The `Run`
     methods, seeds,  # Names, and how many seeds
     base, again:str  # What the table compares with; how an interrupted run is continued
 ):
     "Run a comparison in its folder; on Ctrl-C and on errors, name what was kept"
     from mldr_kd.dist import rank
-    from mldr_kd.files import lock_folder
     from mldr_kd.run.experiment import compare
     r, folder = run.recipe, run.folder
     run.log(_headline(r, f'{r.student} from {r.teacher}, {r.epochs} epochs, '
                          f'{", ".join(methods)}, {seeds} seeds', run.device))
-    with nullcontext() if rank() else lock_folder(Path(out)/'.locks'/folder.name):
-        try: compare(run, methods, range(seeds))
-        except KeyboardInterrupt:
-            raise _Stopped(f'stopped; {_kept(folder, methods)}; {again} continues it') from None
-        except InputError as e:
-            if rank(): raise
-            if folder.is_dir() and not any(folder.iterdir()): folder.rmdir()
-            if not (folder/'student.safetensors').exists(): raise
-            raise InputError(f'{_sentence(e)}; {_kept(folder, methods)}') from e
+    try:
+        compare(run, methods, range(seeds))
         if not rank(): _finish(folder, base)
+    except KeyboardInterrupt:
+        raise _Stopped(f'stopped; {_kept(folder, methods)}; {again} continues it') from None
+    except InputError as e:
+        if rank(): raise
+        if folder.is_dir() and not any(folder.iterdir()): folder.rmdir()
+        if not (folder/'student.safetensors').exists(): raise
+        raise InputError(f'{_sentence(e)}; {_kept(folder, methods)}') from e
 
 # %% ../nbs/70_cli.ipynb #833adfc4
 def _started(o, name):
@@ -236,8 +248,11 @@ def _started(o, name):
     try: methods, seeds = config['methods'], len(config['seeds'])
     except (KeyError, TypeError) as e:
         raise InputError(f'{path} is damaged: {e}; start again under another name') from e
+    kept = config.get('options') if isinstance(config.get('options'), dict) else {}
+    default = {f.name: f.default for f in fields(o)}
+    kept = {k: kept[k] for k in _REMEMBERED if k in kept and getattr(o, k) == default[k]}
     return replace(o, recipe=o.recipe or (str(path),), methods=o.methods or methods,
-                   seeds=o.seeds or seeds)
+                   seeds=o.seeds or seeds, **kept)
 
 def _distill(o, given):
     "What `mldr_distill` does"
@@ -245,7 +260,7 @@ def _distill(o, given):
     from mldr_kd.run.experiment import open_folder, reopen_folder
     _check_counts(o)
     name = given.pop('name', None)
-    if o.resume: o = _started(o, name)
+    if o.resume: o = _started(o, name); _check_counts(o)
     r = _recipe_for(given, *_one(o.recipe))
     methods = _methods_of(o.methods, ['scratch', 'kd', 'mldr'] if r.name == 'digits' else ['mldr'])
     seeds = o.seeds or (3 if r.name == 'digits' else 1)
@@ -253,8 +268,8 @@ def _distill(o, given):
     with join(o.device) as device:
         folder = from_first(lambda: reopen_folder(o.out, name, r) if o.resume
                                     else open_folder(o.out, name))
-        _compare_in(_run_of(o, r, folder, device), o.out, methods, seeds, 'scratch',
-                    f'--resume --name {name}')
+        _compare_in(_run_of(o, r, folder, device), methods, seeds, 'scratch',
+                    ' '.join(['--resume', *_where(o), '--name', name]))
 
 # %% ../nbs/70_cli.ipynb #6480d18a
 def mldr_distill(
@@ -288,7 +303,7 @@ def _compare(o, given):
             default = ['mldr'] if r.name in _names('ablation') else _COMPARED
             folder = from_first(lambda: reopen_folder(o.out, name or r.name, r))
             run = _run_of(o, r, folder, device, teacher_folder(r, o.out))
-            _compare_in(run, o.out, _methods_of(o.methods, default), o.seeds or 3, 'kd',
+            _compare_in(run, _methods_of(o.methods, default), o.seeds or 3, 'kd',
                         'the same command')
 
 # %% ../nbs/70_cli.ipynb #c1c23a48

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PROTOCOLS', 'RECIPES', 'lr_at', 'Recipe', 'check_recipe', 'recipe_from', 'variant', 'differences', 'scaled',
-           'read_recipe']
+           'read_recipe', 'recipe_facts', 'identity', 'check_same', 'read_results']
 
 # %% ../../nbs/50_run.recipes.ipynb #ab2955c2
 import json, math, re
@@ -13,7 +13,7 @@ from pathlib import Path
 from types import NoneType
 from typing import get_args
 from ..core import InputError, check_name
-from ..files import read_json
+from ..files import first_difference, read_json, read_lines
 
 # %% ../../nbs/50_run.recipes.ipynb #40ccc199
 PROTOCOLS = dict(
@@ -57,6 +57,7 @@ def _one_of(*names): return lambda key, v, r: check_name(v, names, key)
 
 _positive = _expect('a number above 0', lambda v, r: v > 0)
 _percentage = _expect('a percentage', lambda v, r: 0 <= v <= 100)
+_given = _expect('a folder, or no --path', lambda v, r: v.strip() != '')
 _share = _expect('a share above 0 and below 1', lambda v, r: 0 < v < 1)
 _up_to_1 = _expect('a share above 0 and up to 1', lambda v, r: 0 < v <= 1)
 _below_1 = _expect('a number from 0 to below 1', lambda v, r: 0 <= v < 1)
@@ -69,7 +70,7 @@ class Recipe:
     name:str                        # Name of this row of settings
     dataset:str='digits'            # digits, cifar100, tiny_imagenet or folder (your own images)
     based_on:str|None=None          # Row of settings that this one is a variant of
-    path:str|None=None              # Folder of the data; a published data set is downloaded into it
+    path:str|None=_option(None, _given) # Folder of the data; a published data set is downloaded into it
     size:int=_option(32, _at_least(8)) # Side of the images in pixels
     valid_pct:float=_option(.1, _share) # Share of the training set held out to choose an epoch
     per_class:int|None=_option(None, _at_least(1)) # Labelled images a class for students; none: all
@@ -221,3 +222,78 @@ def _read_yaml(path)->dict:
                          'give a YAML file of keys and values') from e
     if isinstance(d, dict) and all(isinstance(k, str) for k in d): return d
     raise InputError(f'{path} holds a {type(d).__name__}; keys and values were expected')
+
+# %% ../../nbs/50_run.recipes.ipynb #5c2a0002
+def recipe_facts(recipe:Recipe)->dict:
+    "A recipe as plain values, without the places of data and weights, which may move"
+    d = json.loads(json.dumps(asdict(recipe)))
+    return d | dict(path=None, teacher_checkpoint=d['teacher_checkpoint'] and 'given')
+
+def identity(row:dict)->dict: # recipe, data, teacher: what the row states of them
+    "What the rows of one table have in common"
+    config, teacher, data = row.get('config'), row.get('teacher'), row.get('data')
+    d = dict(recipe=row.get('recipe'), data=data if isinstance(data, str) else None)
+    if isinstance(teacher, dict): d['teacher'] = teacher.get('weights')
+    if isinstance(config, dict):  # a field that is younger than the row has its default there
+        d['config'] = recipe_facts(recipe_from(asdict(Recipe('')) | config))
+    return {k: v for k, v in d.items() if v is not None}
+
+# %% ../../nbs/50_run.recipes.ipynb #5c2a0004
+def check_same(
+    rows:list,        # Result rows
+    more:dict=None,   # A row that is to be added, or as much of it as is known
+    place='the rows'  # For the message
+):
+    "Refuse rows that do not belong together, and two rows of one run"
+    known, runs = {}, set()
+    for r in [*rows, *([more] if more else [])]:
+        d = identity(r)
+        there = {k: known[k] for k in d if k in known}
+        differ = first_difference(there, {k: d[k] for k in there}, ('in one row', 'in another')
+                                  if r is not more else ('there', 'here'))
+        if differ: raise InputError(f'{place} belong to another comparison: {_in_words(differ)}; '
+                                    'choose another name or folder, or remove what is there')
+        known |= {k: v for k, v in d.items() if k not in known}
+        if (run := (r.get('method'), r.get('seed'))) in runs:
+            raise InputError(f'{run[0]}, seed {run[1]}, has two rows in {place}; keep one')
+        runs.add(run)
+
+def _in_words(differ)->str:
+    "A difference of two rows for a reader"
+    for k, words in dict(data='the data set (classes, names and sizes of the files)',
+                         teacher="the teacher's weights").items():
+        if differ.startswith(k + ' is'): return differ.replace(k, f'the identity of {words}', 1)
+    return differ
+
+# %% ../../nbs/50_run.recipes.ipynb #5c2a0007
+_NUMBERS = 'top1', 'top1_chosen', 'seconds'
+_OPTIONAL = dict(recipe=str, scaled=str, config=dict, teacher=dict, versions=dict, machine=dict)
+_FIGURES = ('top5', 'top5_chosen', 'images_per_second', 'peak_memory_mib', 'valid_top1')
+
+def read_results(
+    folder,    # Of a comparison, or its `results.jsonl`
+    torn=False # As for `read_lines`
+)->list[dict]: # None if there is no such file
+    "The result rows of a comparison, checked"
+    path = Path(folder)/'results.jsonl' if Path(folder).is_dir() else Path(folder)
+    rows = read_lines(path, 'result rows', torn)
+    for i, r in enumerate(rows, 1):
+        why = _fault_of_row(r)
+        if why: raise InputError(f'{path}: line {i} is not a result row: {why}; mend or remove it')
+    return rows
+
+def _fault_of_row(r)->str|None:
+    "What is wrong with a result row"
+    def number(v): return isinstance(v, (int, float)) and not isinstance(v, bool) and v < 1e300
+    def shown(k): return f'{k} is {r.get(k)!r}'[:60]
+    if not isinstance(r, dict): return f'it is a {type(r).__name__}'
+    if not isinstance(r.get('method'), str): return shown('method')
+    if type(r.get('seed')) is not int or not 0 <= r['seed'] < 2**32: return shown('seed')
+    for k in _NUMBERS + _FIGURES:
+        v = r.get(k)  # nan: not measured
+        if not number(v) and (k in _NUMBERS or v is not None and v == v):
+            return shown(k)
+    for k, t in _OPTIONAL.items():
+        if not isinstance(r.get(k), (t, NoneType)): return shown(k)
+    try: identity(r)
+    except InputError as e: return str(e)

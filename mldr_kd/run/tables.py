@@ -7,18 +7,15 @@ __all__ = ['read_rows', 'half_width', 'summary', 'results_table', 'to_markdown',
            'save_curves']
 
 # %% ../../nbs/60_run.tables.ipynb #3957e9ea
-import json
 from pathlib import Path
 import matplotlib.pyplot as plt, numpy as np, pandas as pd
 from scipy import stats
 from ..core import InputError, check_name
 from ..files import atomic_write
-from .recipes import recipe_from
+from .recipes import check_same, read_results, recipe_from
 from .catalogue import published
 
 # %% ../../nbs/60_run.tables.ipynb #4c1e47a8
-_needed = 'method', 'seed', 'top1', 'top1_chosen', 'seconds'
-
 def read_rows(
     path # A `results.jsonl`, or the folder that contains one
 )->pd.DataFrame: # One row per run
@@ -26,13 +23,8 @@ def read_rows(
     path = Path(path)/'results.jsonl' if Path(path).is_dir() else Path(path)
     if not path.exists():
         raise InputError(f'{path} does not exist; give the folder of a run, or its results.jsonl')
-    try: rows = [json.loads(o) for o in path.read_text().splitlines() if o.strip()]
-    except (ValueError, UnicodeDecodeError) as e:
-        raise InputError(f'{path} is damaged: a line is not JSON ({e}); restore it') from e
+    rows = read_results(path)
     if not rows: raise InputError(f'{path} contains no rows; wait for the first run to end')
-    for i, r in enumerate(rows, 1):
-        if not isinstance(r, dict) or any(k not in r for k in _needed):
-            raise InputError(f'{path}: line {i} is not a result row ({", ".join(_needed)})')
     return pd.DataFrame(rows)
 
 # %% ../../nbs/60_run.tables.ipynb #33268777
@@ -51,9 +43,7 @@ def _check_rows(rows):
     if len(recipes) > 1:
         raise InputError(f'rows of {len(recipes)} recipes are mixed ({", ".join(recipes)}); '
                          'summarise each recipe by itself')
-    twice = rows[rows.duplicated(['method', 'seed'])]
-    for r in twice[:1].itertuples():
-        raise InputError(f'{r.method}, seed {r.seed}, has two rows; keep one')
+    check_same(rows.to_dict('records'))
 
 def _published(rows):
     "Published figures of the recipe that the rows contain, as columns"
