@@ -219,7 +219,8 @@ def run_one(
         recipe=r.name, method=method, seed=seed, **accuracy,
         **_evaluate_chosen(run, student, folder/'student.safetensors', accuracy),
         valid_top1=round(100*best.best, 4), chosen_epoch=best.best_epoch + 1, epochs=r.epochs,
-        seconds=round(seconds, 2), images_per_second=round(r.epochs*len(dls.train)*r.bs/seconds, 1),
+        seconds=round(seconds, 2),
+        images_per_second=round(r.epochs*len(dls.train)*dls.train.bs/seconds, 1),
         peak_memory_mib=round(_peak_memory_mib(run.device), 1),
         **{f'n_{k}': len(dl.dataset) for k, dl in zip(('train', 'valid', 'test'), dls.loaders)})
 

@@ -28,8 +28,8 @@ from ..files import (
     weights_digest, write_json)
 from ..data import image_dls
 from ..models.zoo import create_model
-from ..train.checks import renorm_for
-from ..train.export import plain_state
+from ..train.checks import class_order, renorm_for
+from ..train.export import export_student, plain_state
 from ..train.resume import Resume
 from ..distill import distill_learner
 from .recipes import Recipe, scaled
@@ -115,12 +115,14 @@ class Run:
 def _loaders(run, teacher=False):
     "The `DataLoaders` of the students, or of the teacher's own training"
     r = run.recipe
-    own = dict(bs=r.bs, valid_pct=r.valid_pct, per_class=r.per_class) if not teacher else dict(
-        bs=r.teacher_bs, valid_pct=r.teacher_valid_pct or r.valid_pct)
+    bs = r.teacher_bs if teacher else r.bs
+    bs = None if bs == Recipe.bs else bs # the default adapts to fewer images
+    own = dict(valid_pct=r.valid_pct, per_class=r.per_class) if not teacher else dict(
+        valid_pct=r.teacher_valid_pct or r.valid_pct)
     return image_dls(r.dataset, r.path, size=r.size, augment=r.augment, seed=r.data_seed,
                      scale=r.min_crop and (r.min_crop, 1.), resident=r.resident,
                      num_workers=run.workers, skip_unreadable=run.skip_unreadable,
-                     verify='dls' not in vars(run), device=run.device, **own)
+                     verify='dls' not in vars(run), device=run.device, bs=bs, **own)
 
 # %% ../../nbs/52_run.teacher.ipynb #3b609449
 def _build_teacher(run):
@@ -213,10 +215,12 @@ def predict(
 )->tuple: # logits (n, C) and labels (n,), on the CPU
     "Logits of a model on the test part; several processes share the images"
     renorm, model, dl, out = renorm_for(model, dls), model.to(device).eval(), dls[2], []
+    order = class_order(model, dls) # of a teacher whose file names its classes in another order
     dl.to(device)
     for x, y in dl:
         x = x.as_subclass(torch.Tensor)
         z = model(x if renorm is None else renorm(x)).float()
+        if order is not None: z = z[:, order.to(z.device)]
         with sharing(dl.batch_size_all):
             out.append([gather(o).cpu() for o in (z, y.as_subclass(torch.Tensor))])
     return tuple(map(torch.cat, zip(*out)))
@@ -272,8 +276,7 @@ def _train_teacher(run):
 def _keep_teacher(run, facts):
     "Write the trained teacher, and its facts beside it; its training state is not needed any more"
     if rank(): return
-    with atomic_write(run.teachers/'teacher.safetensors') as f:
-        save_file(plain_state(run.teacher), f)
+    export_student(run.teacher, run.teacher_dls, run.teachers/'teacher.safetensors')
     key = dict(key=_teacher_key(run.recipe), data=data_facts(run.data), scaled=scaled(run.recipe))
     write_json(run.teachers/'teacher.json', facts | key | provenance() | dict(finished=now()))
     shutil.rmtree(run.teachers/'teacher-state', ignore_errors=True)
