@@ -235,9 +235,10 @@ def notebook(path):
     last = max(i for i, s in enumerate(cells) if 'cuda' in flags(s))
     os.chdir(Path(path).parent)
     sys.path.insert(0, '..')
-    space = {'__name__': '__main__', 'display': print}
+    space = {'__name__': '__main__', 'display': print, 'get_ipython': lambda: None}
     for s in cells[:last + 1]:
         if flags(s) & {'slow', 'data'} or 'nbdev_export()' in s: continue
+        s = re.sub(r'^(from|import) nbdev.*$', '', s, flags=re.M)
         show = contextlib.nullcontext() if 'cuda' in flags(s) else \
             contextlib.redirect_stdout(open(os.devnull, 'w'))
         with show: exec(compile(s, Path(path).name, 'exec'), space)

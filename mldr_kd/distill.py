@@ -14,13 +14,14 @@ from torch import nn
 from fastai.callback.core import Callback, CancelFitException
 from fastai.callback.mixup import MixHandler
 from fastai.callback.schedule import LRFinder
-from fastai.learner import Learner, Recorder
+from fastai.learner import AvgSmoothLoss, Learner, Recorder
 from fastai.losses import CrossEntropyLossFlat
 from fastai.metrics import accuracy
 from fastai.optimizer import Adam
+from fastai.torch_core import to_detach
 from fastcore.basics import patch
 from fastcore.foundation import L
-from .core import InputError, check_int, pick_device, seeded
+from .core import InputError, check_int, pick_device, seeded, to_device
 from .data import MixupCutmix
 from .dist import all_sum, share, world_size
 from .files import atomic_write, weights_digest
@@ -187,7 +188,7 @@ def _index(self:Distill):
         raise InputError(f'method {method_name(self.net.method)!r} must know which training images '
                          'a batch has, and this loader does not tell (batch_index); use image_dls, '
                          'or data.share_loader')
-    return index.to(self.x.device)
+    return to_device(index, self.x.device)
 
 # %% ../nbs/40_distill.ipynb #9db850a8
 @patch
@@ -206,7 +207,9 @@ def before_train(self:Distill):
     self.sums, self.n_images = 0., 0
 
 @patch
-def after_train(self:Distill): self._finite.flush()
+def after_train(self:Distill):
+    self._finite.flush()
+    if self.cache is not None: self.cache.flush()
 
 # %% ../nbs/40_distill.ipynb #2df60300
 @patch
@@ -268,18 +271,26 @@ def _log(self:Distill, terms):
     self.sums, self.n_images = self.sums + own*n, self.n_images + n
 
 # %% ../nbs/40_distill.ipynb #c8e8f096
+class _SmoothLoss(AvgSmoothLoss):
+    "fastai's smoothed loss, on the loss's device and in its type: no step waits for a GPU"
+    def accumulate(self, learn):
+        self.count += 1
+        loss = to_detach(learn.loss.mean(), cpu=False)
+        self.val = torch.lerp(loss, self.val.to(loss), self.beta)
+
 class LossTerms(Callback):
     "The epoch's mean of every training loss term in the Recorder's table, by name"
     order, remove_on_fetch = Recorder.order + .5, True
     def before_fit(self):
         if hasattr(self.learn, 'gather_preds'): return
+        self.recorder.smooth_loss = _SmoothLoss(self.recorder.smooth_loss.beta)
+        self.recorder.smooth_loss.reset()
         names = list(self.recorder.metric_names)
         at = names.index('time') if 'time' in names else len(names)
         self.recorder.metric_names = L(names[:at] + self.learn.distill.names + names[at:])
 
-    def before_train(self): # a model in float64 has losses in float64
-        dtype, mean = next(self.learn.model.parameters()).dtype, self.recorder.smooth_loss
-        if dtype == torch.float64: mean.val = mean.val.to(dtype)
+    def after_train(self): # one copy an epoch; plots want them on the CPU
+        self.recorder.losses = [o.cpu() for o in self.recorder.losses]
 
     def after_validate(self):
         d = self.learn.distill

@@ -7,11 +7,11 @@ __all__ = ['TeacherCache', 'cache_facts']
 
 # %% ../../nbs/37_train.cache.ipynb #a2dcf677
 import json, os, zlib
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 import numpy as np, torch
 from fastcore.basics import patch
-from ..core import InputError
+from ..core import InputError, to_device
 from ..files import (atomic_write, first_difference, items_digest, weights_digest,
                            write_failure)
 from .checks import data_stats
@@ -45,11 +45,11 @@ def _patterns(n:int, device)->torch.Tensor: # (n, _PROBES)
 
 def _probe(
     x:torch.Tensor # Images (B, 3, H, W), as the student sees them
-)->np.ndarray:     # (B, 4)
+)->torch.Tensor:   # (B, 4), on their device
     "Four numbers that identify an image up to rounding"
     x = x.detach().as_subclass(torch.Tensor).float().flatten(1)
     with torch.autocast(x.device.type, enabled=False):
-        return (x @ _patterns(x.shape[1], x.device)).cpu().numpy()
+        return x @ _patterns(x.shape[1], x.device)
 
 # %% ../../nbs/37_train.cache.ipynb #d76dd5fa
 class TeacherCache:
@@ -62,7 +62,7 @@ class TeacherCache:
         precision:str='float32'   # Or 'float16'
     ):
         self.folder, self.n, self.type = Path(folder), n, _row_type(n_classes, precision)
-        self.epochs, self.n_replayed, self.n_computed = {}, 0, 0
+        self.epochs, self.n_replayed, self.n_computed, self.pending = {}, 0, 0, None
         facts = dict(format=2, n_classes=n_classes, precision=precision, rows=n, **facts)
         self._check_facts(json.loads(json.dumps(facts, default=str)))
 
@@ -110,6 +110,22 @@ def _reserve(f, size:int):
     f.seek(now)
     for at in range(now, size, 1 << 20): f.write(bytes(min(1 << 20, size - at)))
 
+# %% ../../nbs/37_train.cache.ipynb #8e03d5f7
+class _OnItsWay:
+    "A small tensor that is copied to the CPU in the background"
+    def __init__(self, x:torch.Tensor):
+        self.x, self.done = x, None
+        if x.device.type != 'cuda': return
+        self.x = torch.empty(x.shape, dtype=x.dtype, pin_memory=True)
+        self.x.copy_(x, non_blocking=True)
+        self.done = torch.cuda.Event()
+        self.done.record()
+
+    def numpy(self)->np.ndarray:
+        "Wait for the copy, if it is still under way"
+        if self.done is not None: self.done.synchronize()
+        return self.x.numpy()
+
 # %% ../../nbs/37_train.cache.ipynb #25dbb64b
 @patch
 def logits(self:TeacherCache,
@@ -120,26 +136,37 @@ def logits(self:TeacherCache,
     compute         # x -> logits (B, C), called only if a row is missing
 )->torch.Tensor:    # (B, C) float32, as stored
     "The teacher's logits, from the file or from the teacher"
-    numbers, images, probe = np.asarray(numbers), np.asarray(images), _probe(x)
+    self.flush()
+    numbers, images, probe = np.asarray(numbers), np.asarray(images), _OnItsWay(_probe(x))
     rows = self.rows(epoch)[numbers] # a copy
     known = _valid(rows)
-    self._check_images(epoch, numbers, images, rows, known, probe)
-    if known.all(): self.n_replayed += len(rows)
+    self.pending = partial(self._check_images, epoch, numbers, images, rows, known, probe)
+    if known.all():
+        if not x.is_cuda: self.flush()
+        self.n_replayed += len(rows)
     else:
+        self.flush()
         z, new = compute(x).detach().float().cpu().numpy(), ~known
         with np.errstate(over='ignore'): rows['logits'][new] = z[new]
         if not np.isfinite(rows['logits'][np.isfinite(z)]).all():
             raise InputError("the teacher's logits are too large for float16; keep them as float32")
-        rows['probe'][new], rows['image'][new] = probe[new], images[new]
+        rows['probe'][new], rows['image'][new] = probe.numpy()[new], images[new]
         rows['check'][new] = _row_checks(rows)[new]
         self.rows(epoch)[numbers[new]] = rows[new]
         self.n_computed += len(rows)
-    return torch.from_numpy(rows['logits'].astype(np.float32)).to(x.device)
+    return to_device(torch.from_numpy(rows['logits'].astype(np.float32)), x.device)
 
+@patch
+def flush(self:TeacherCache):
+    "Compare the images of the last batch, if that has not been done; `InputError` if they differ"
+    check, self.pending = self.pending, None
+    if check is not None: check()
+
+# %% ../../nbs/37_train.cache.ipynb #4d7a91be
 @patch
 def _check_images(self:TeacherCache, epoch, numbers, images, rows, known, probe):
     "Refuse rows of other images"
-    off = np.abs(rows['probe'] - probe).max(1, initial=0)
+    off = np.abs(rows['probe'] - probe.numpy()).max(1, initial=0)
     wrong = known & ((rows['image'] != images) | (off > _TOLERANCE))
     if not wrong.any(): return
     i = wrong.argmax()
