@@ -6,7 +6,7 @@
 It needs what the package needs; the images are synthetic, and mamba-ssm is used where it is
 installed. A part that the minutes do not reach is left out, and a part that fails writes its error
 and the next one begins. nbs/92_benchmark_gpu.ipynb shows the rows."""
-import argparse, contextlib, json, os, platform, re, signal, statistics, subprocess, sys, tempfile
+import argparse, contextlib, json, linecache, os, platform, re, signal, statistics, subprocess, sys, tempfile
 import time, traceback, warnings
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -236,12 +236,14 @@ def notebook(path):
     os.chdir(Path(path).parent)
     sys.path.insert(0, '..')
     space = {'__name__': '__main__', 'display': print, 'get_ipython': lambda: None}
-    for s in cells[:last + 1]:
+    for i, s in enumerate(cells[:last + 1]):
         if flags(s) & {'slow', 'data'} or 'nbdev_export()' in s: continue
-        s = re.sub(r'^(from|import) nbdev.*$', '', s, flags=re.M)
+        s = re.sub(r'^((from|import) nbdev|%).*$', '', s, flags=re.M)
         show = contextlib.nullcontext() if 'cuda' in flags(s) else \
             contextlib.redirect_stdout(open(os.devnull, 'w'))
-        with show: exec(compile(s, Path(path).name, 'exec'), space)
+        name = f'{Path(path).name}, cell {i}'
+        linecache.cache[name] = len(s), None, s.splitlines(True), name # Triton reads its source
+        with show: exec(compile(s, name, 'exec'), space)
 
 def check_two_gpus(a):
     "One process against two with nccl, the whole batch the same; needs two GPUs"
