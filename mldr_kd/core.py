@@ -105,11 +105,14 @@ def as_float(
     return x if x.dtype == torch.float64 else x.float()
 
 # %% ../nbs/00_core.ipynb #5024be13
+# looked up once: PyTorch 2.11 cannot trace the question when it compiles
+_AUTOCAST = {o for o in ('cpu', 'cuda', 'mps', 'xpu') if torch.amp.is_autocast_available(o)}
+
 def full_precision(
     device:torch.Tensor|torch.device|str # The device of the block, or a tensor on it
 ): # A context manager
     "A context without autocast"
     if isinstance(device, torch.Tensor): device = device.device
     kind = torch.device(device).type
-    if not torch.amp.is_autocast_available(kind): return contextlib.nullcontext()
+    if kind not in _AUTOCAST: return contextlib.nullcontext()
     return torch.autocast(kind, enabled=False)
