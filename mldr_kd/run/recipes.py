@@ -70,7 +70,7 @@ class Recipe:
     name:str                        # Name of this row of settings
     dataset:str='digits'            # digits, cifar100, tiny_imagenet or folder (your own images)
     based_on:str|None=None          # Row of settings that this one is a variant of
-    path:str|None=_option(None, _given) # Folder of the data; a published data set is downloaded into it
+    path:str|None=_option(None, _given) # Folder of the data; published data is downloaded there
     size:int=_option(32, _at_least(8)) # Side of the images in pixels
     valid_pct:float=_option(.1, _share) # Share of the training set held out to choose an epoch
     per_class:int|None=_option(None, _at_least(1)) # Labelled images a class for students; none: all
