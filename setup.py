@@ -7,7 +7,7 @@ root = Path(__file__).parent
 cfg = ConfigParser(delimiters=['='])
 cfg.read(root/'settings.ini', encoding='utf-8')
 cfg = cfg['DEFAULT']
-extras = {name: cfg[f'{name}_requirements'].split() for name in ('dev', 'bench', 'mamba')}
+extras = {name: cfg[f'{name}_requirements'].split() for name in ('dev', 'bench', 'mamba', 'onnx', 'teachers')}
 tested = '3.10', '3.11', '3.12', '3.13'  # by .ci/run, here or in .github/workflows/test.yml
 
 setup(

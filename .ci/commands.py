@@ -4,10 +4,11 @@ PYTHON .ci/commands.py list           the lines, one per line
 PYTHON .ci/commands.py prepare FOLDER what the lines need: images, data and weights, made here
 PYTHON .ci/commands.py run N FOLDER   line N; exit code 77 where it is skipped
 PYTHON .ci/commands.py cells NOTEBOOK the code cells of a notebook, one after the other
+PYTHON .ci/commands.py lowest         the lowest versions that settings.ini allows
 
 PYTHON is the environment's own. Long lines get options appended, of which the last one counts.
 """
-import json, os, re, subprocess, sys
+import configparser, json, os, re, subprocess, sys
 from pathlib import Path
 
 root = Path(__file__).resolve().parent.parent
@@ -25,6 +26,7 @@ short = {  # beginning of a line: what is appended to it; the longest beginning 
     'mldr_distill --resume': '',
     'mldr_teacher': f'--allow_weak_teacher {study}',
     'mldr_compare': f'{weak} --seeds 1 {study}',
+    'mldr_report': '--seconds 0.1', 'mldr_export': '--seconds 0.1',
     'mldr_table': ''}
 
 def lines():
@@ -40,7 +42,7 @@ def skipped(line):
         import torch
         return None if torch.cuda.is_available() else 'the kernels of mamba-ssm need CUDA'
     if line.startswith('pip install') and '&&' not in line: return '.ci/run installs the package'
-    if re.search(r'--path data\b|runs/study', line) and not cifar100.is_dir():
+    if re.search(r'--path data\b|study_', line) and not cifar100.is_dir():
         return f'CIFAR-100 is not in {cifar100}'
 
 def shortened(line):
@@ -98,6 +100,12 @@ def prepare(folder):
     weights(folder.resolve()/'.cache')
     if cifar100.is_dir(): (folder/'data'/'cifar-100-python').symlink_to(cifar100)
 
+def lowest():
+    "The packages that settings.ini names, each in the lowest version that it allows"
+    ini = configparser.ConfigParser(delimiters='=')
+    ini.read(root/'settings.ini')
+    print(ini['DEFAULT']['requirements'].replace('>=', '=='))
+
 def cells(path):
     "Run a notebook's code cells in one namespace, but those that need nbdev, a GPU, data or time"
     os.chdir(Path(path).parent)
@@ -112,4 +120,5 @@ def cells(path):
 if __name__ == '__main__':
     action, *args = sys.argv[1:]
     if action == 'list': print('\n'.join(lines()))
+    elif action == 'lowest': lowest()
     else: sys.exit(dict(prepare=prepare, run=run, cells=cells)[action](*args))

@@ -33,8 +33,8 @@ STATS = datasets.DATASETS['cifar100'].stats
 ROWS = dict(
     plain=dict(),                                   # timm's transform image by image, six formulas
     streamed=dict(loss='streamed'),                 # the loss in its closed form
-    resident=dict(loss='streamed', resident=True),  # images on the device, augmented as a batch
-    cached=dict(loss='streamed', resident=True, cached=True), # the teacher's logits replayed
+    loader=dict(loss='streamed', ours=True),        # this package's loader: seeded, resumable
+    cached=dict(loss='streamed', ours=True, cached=True), # the teacher's logits replayed
     learner=dict(learner=True))                     # the same three through distill_learner
 
 def images(n, path):
@@ -50,14 +50,14 @@ def images(n, path):
     return x[turns], y[turns], real
 
 def loaders(x, y, a):
-    "Resident `DataLoaders` of these images, as a data set of its own"
+    "`DataLoaders` of these images, as a data set of its own"
     vocab = [f'{i:02}' for i in range(100)]
     train = [datasets.Sample(o, vocab[l]) for o, l in zip(x, y)]
     def read(path, download): return datasets.Parts(train, train[:2], train[:2], vocab)
     row = datasets.Dataset(read, size=32, stats=STATS, uniform=True)
     datasets.DATASETS['benchmark'] = row
-    return image_dls('benchmark', size=a.size, bs=a.bs, augment=a.augment, resident=True, seed=0,
-                     device=a.device)
+    return image_dls('benchmark', size=a.size, bs=a.bs, augment=a.augment, seed=0,
+                     device=a.device, num_workers=a.workers)
 
 class Single(Dataset):
     "What a torchvision or timm script does with an image"
@@ -82,18 +82,18 @@ class Loop:
             student = create_model(a.student, 100, img_size=a.size)
             method = build_method('mldr', student, teacher, 100)
         self.model = DistillModel(student, method, student_stages=True).to(self.device).train()
-        fast = self.device.type == 'cuda' and row.get('resident')
+        fast = self.device.type == 'cuda' and row.get('ours')
         if fast: self.model.to(memory_format=torch.channels_last)
         self.opt = sgd(self.model.parameters(), .01, fast)
         self.cache = TeacherCache(folder, {}, len(x), 100) if row.get('cached') else None
-        if row.get('resident'): self.batches = self.resident_batches(loaders(x, y, a).train)
+        if row.get('ours'): self.batches = self.seeded_batches(loaders(x, y, a).train)
         else:
             pin = self.device.type == 'cuda'
             self.batches = self.plain_batches(DataLoader(
                 Single(x, y, a), a.bs, shuffle=True, drop_last=True, num_workers=workers,
                 persistent_workers=workers > 0, pin_memory=pin))
 
-    def resident_batches(self, dl):
+    def seeded_batches(self, dl):
         while True:
             if self.cache: dl.epoch = 0  # filled by the first turn; only replays are timed
             for x, y in dl: yield dl.batch_index, *(o.as_subclass(torch.Tensor) for o in (x, y))
@@ -208,7 +208,7 @@ def make_rows(x, y, a, teacher, folder):
     for k, o in rows.items():
         if not isinstance(o, Loop): continue
         workers = a.threads if k.endswith('workers') else a.workers
-        o.lead = 0 if o.row.get('resident') else 2*workers
+        o.lead = 0 if o.row.get('ours') else 2*workers
         for _ in range(len(x)//a.bs if o.cache else 1): o.step()
     return rows
 
@@ -217,8 +217,8 @@ def measure(rows, a)->tuple:
     seconds, share = {k: [] for k in rows}, {}
     for _ in range(a.repeats):
         for k, o in rows.items(): seconds[k].append(o.turn())
-    for name, k in {'with the teacher': 'resident', 'teacher replayed': 'cached'}.items():
-        alone = [models_alone(rows[k], a, k == 'resident') for _ in range(a.repeats)]
+    for name, k in {'with the teacher': 'loader', 'teacher replayed': 'cached'}.items():
+        alone = [models_alone(rows[k], a, k == 'loader') for _ in range(a.repeats)]
         share[name] = 1 - statistics.median(alone)/statistics.median(seconds[k])
     return seconds, share
 

@@ -16,12 +16,14 @@ from .mldr import MLDRLoss
 from .models.stages import StagedModel, StageInfo
 from .models.zoo import create_model, load_checkpoint
 from .run.analysis import analyse
+from .run.deploy import deploy
 from .run.experiment import compare, open_folder, run_one
 from .run.recipes import RECIPES, Recipe, read_recipe, variant
+from .run.report import report
 from .run.tables import plot_curves, read_rows, results_table, save_table, to_markdown
 from .run.teacher import Run
 from .train.cache import TeacherCache
-from .train.export import load_student
+from .train.export import load_student, save_for_timm
 from .train.resume import MetricsCSV, Resume
 
 # %% ../nbs/99_all.ipynb #e0620462
@@ -34,5 +36,5 @@ __all__ = [
     'RECIPES', 'Recipe', 'read_recipe', 'variant',                           # run.recipes
     'Run', 'open_folder', 'compare', 'run_one',                              # run.experiment
     'plot_curves', 'read_rows', 'results_table', 'save_table', 'to_markdown',  # run.tables
-    'analyse',                                                               # run.analysis
-    'TeacherCache', 'load_student', 'MetricsCSV', 'Resume']                  # train
+    'analyse', 'report', 'deploy',                           # run.analysis, run.report, run.deploy
+    'TeacherCache', 'load_student', 'save_for_timm', 'MetricsCSV', 'Resume'] # train

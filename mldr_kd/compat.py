@@ -6,7 +6,15 @@
 __all__ = ['DistError', 'model_args', 'hub_offline', 'loader_indices', 'EpochLoop']
 
 # %% ../nbs/02_compat.ipynb #38352ecf
-import contextlib
+import contextlib, importlib, warnings
+
+# %% ../nbs/02_compat.ipynb #c1102a01
+# fastai scripts a function while it is imported, of which PyTorch warns; no user can change that
+with warnings.catch_warnings():
+    warnings.filterwarnings('ignore', '`torch.jit', FutureWarning)
+    importlib.import_module('fastai.layers')
+
+# %% ../nbs/02_compat.ipynb #c1102a02
 import torch
 from fastai.learner import CancelEpochException, Learner
 from huggingface_hub import constants

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['world_size', 'rank', 'from_first', 'broadcast_', 'share', 'sharing', 'gather', 'all_sum', 'PeerLost', 'peer_errors',
-           'join']
+           'join', 'first_to_report']
 
 # %% ../nbs/03_dist.ipynb #d865e0d6
 import os, re
@@ -214,3 +214,14 @@ def _environment(rank, n):
         for k,v in before.items():
             if v is None: os.environ.pop(k, None)
             else: os.environ[k] = v
+
+# %% ../nbs/03_dist.ipynb #4f0a1002
+def first_to_report()->bool:
+    "Is no other process of this launch ahead of this one? True if there is none that can be asked"
+    env = os.environ
+    if not re.fullmatch('[2-9]|[1-9][0-9]+', env.get('WORLD_SIZE', '')): return True
+    try:
+        store = td.TCPStore(env['MASTER_ADDR'], int(env['MASTER_PORT']), is_master=False,
+                            timeout=timedelta(seconds=5), wait_for_workers=False)
+        return store.add(f"mldr_kd reported {env.get('TORCHELASTIC_RESTART_COUNT', 0)}", 1) == 1
+    except (KeyError, ValueError, RuntimeError): return True

@@ -7,36 +7,40 @@ __all__ = ['METHODS', 'Method', 'logits_method', 'stages_method', 'GatherBatch',
            'build_method']
 
 # %% ../nbs/33_methods.ipynb #e3ece52e
-import functools, inspect
+import functools, inspect, math
 from typing import Callable, NamedTuple
 import torch
 from torch import nn
 from fastcore.meta import delegates
 from .core import InputError, check_name
 from .dist import gather
-from .losses.logits import dist, dkd, kd, kd_std
+from .losses.logits import deit_hard, dist, dkd, kd, kd_std, skd
 from .losses.relations import CC, rkd_for
-from .losses.features import CRD, OFA, RSD, CRDQueue, FitNet
+from .losses.features import CAB, CRD, OFA, RSD, CRDQueue, FitNet, RSDLogits
 from .mldr import MLDRTerms
+from .models.stages import attention_layers, queries_keys, token_logits
+from .models.vim import scan_inputs, scan_layers
 
 # %% ../nbs/33_methods.ipynb #bfb45d65
 class Method(NamedTuple):
     "How a method is built, and what it reads"
     build:Callable             # (student, teacher, n_classes, **options) -> the loss, or None
-    student_stages:bool=False  # Reads the student's stage features
-    teacher_stages:bool=False  # Reads the teacher's stage features
+    student_stages:bool|Callable=False # Reads the student's stage features; see `read_model`
+    teacher_stages:bool|Callable=False # Reads the teacher's stage features; likewise
     whole_batch:bool=False     # Its value depends on the whole batch: it gathers what it needs
     index:bool=False           # Remembers training images: takes `targets=` and `index=`
+    ce_weight:float=1.         # Weight of the cross-entropy with the labels beside it
 
 # %% ../nbs/33_methods.ipynb #f5db798d
 def logits_method(
     loss:Callable,          # (student_logits, student_features, ..., labels, **options)
-    whole_batch:bool=False  # As in `Method`
+    whole_batch:bool=False, # As in `Method`
+    ce_weight:float=1.      # Likewise
 )->Method:
     "The row of a loss function that reads logits only"
     @delegates(loss)
     def build(student, teacher, n_classes, **kwargs): return functools.partial(loss, **kwargs)
-    return Method(build, whole_batch=whole_batch)
+    return Method(build, whole_batch=whole_batch, ce_weight=ce_weight)
 
 # %% ../nbs/33_methods.ipynb #8fb3a8c3
 def stages_method(
@@ -63,19 +67,41 @@ def _build_mldr(student, teacher, n_classes, **kwargs):
     dim = max(getattr(model, 'feature_dim', 0) for model in (student, teacher))
     return MLDRTerms(student.stages, n_classes, dim, **kwargs)
 
+@delegates(RSDLogits)
+def _build_rsd_logits(student, teacher, n_classes, **kwargs): return RSDLogits(n_classes, **kwargs)
+
+@delegates(CAB)
+def _build_cab(student, teacher, n_classes, **kwargs):
+    states = [m.A_log.shape[1] for m in scan_layers(student)]
+    channels = [m.qkv.out_features//3 for m in attention_layers(teacher).values()]
+    return CAB(student.stages, teacher.stages, states, channels, **kwargs)
+
+def _build_funmatch(student, teacher, n_classes, temperature=1.):
+    return functools.partial(kd, temperature=temperature)
+
+@delegates(MLDRTerms, but=['label_smoothing', 'relation_weight'])
+def _build_balanced(student, teacher, n_classes, **kwargs):
+    return _build_mldr(student, teacher, n_classes, relation_weight='balanced', **kwargs)
+
 def _build_scratch(student, teacher, n_classes): "Training without a teacher"
 
 # %% ../nbs/33_methods.ipynb #ee345f9a
 METHODS = dict(
     scratch=Method(_build_scratch),
     kd=logits_method(kd), kd_std=logits_method(kd_std), dkd=logits_method(dkd),
+    funmatch=Method(_build_funmatch, ce_weight=0.),
+    deit_hard=logits_method(deit_hard, ce_weight=.5)._replace(student_stages=token_logits),
     dist=logits_method(dist, whole_batch=True),
+    skd=logits_method(skd, whole_batch=True, ce_weight=.1),
     rkd=stages_method(rkd_for, whole_batch=True), cc=stages_method(CC, whole_batch=True),
     fitnet=stages_method(FitNet), rsd=stages_method(RSD, whole_batch=True),
+    rsd_logits=Method(_build_rsd_logits, whole_batch=True),
     crd_queue=stages_method(CRDQueue, whole_batch=True),
     crd=Method(_build_crd, True, True, whole_batch=True, index=True),
     ofa=Method(_build_ofa, student_stages=True),
-    mldr=Method(_build_mldr, student_stages=True, whole_batch=True))
+    cab=Method(_build_cab, scan_inputs, queries_keys, ce_weight=0.),
+    mldr=Method(_build_mldr, student_stages=True, whole_batch=True),
+    mldr_balanced=Method(_build_balanced, student_stages=True, whole_batch=True))
 
 # %% ../nbs/33_methods.ipynb #fdea6782
 class GatherBatch(nn.Module):
@@ -131,6 +157,20 @@ def _check_options(name, build, options):
         raise InputError(f'method {name!r} has no options and {", ".join(options)} was given; '
                          'leave it out, or set it in a loss of your own with functools.partial')
     for o in options: check_name(o, names, f'option of method {name!r}:')
+    for p in known:
+        v, t = options.get(p.name), p.annotation
+        if p.name not in options or t is p.empty: continue
+        number = isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v)
+        if not (number if t is float else isinstance(v, t)) and not (number and t == float|str):
+            raise InputError(f'{p.name} of method {name!r} is {v!r}; a value of the type '
+                             f"{getattr(t, '__name__', t)} was expected")
+
+def _ce_weight(row, options)->float:
+    "Take the weight of the cross-entropy out of `options`"
+    w = options.pop('ce_weight', row.ce_weight)
+    number = isinstance(w, (int, float)) and not isinstance(w, bool)
+    if number and 0 <= w < float('inf'): return float(w)
+    raise InputError(f'ce_weight is {w!r}; give a number from 0')
 
 # %% ../nbs/33_methods.ipynb #3499cabf
 def build_method(
@@ -143,6 +183,7 @@ def build_method(
 ):                      # The loss, an `nn.Module` if it has parameters; None for 'scratch'
     "Build the loss of a method for two models"
     row, name, options = method_row(method), method_name(method), dict(options or {})
+    ce_weight = row.ce_weight if row is METHODS['scratch'] else _ce_weight(row, options)
     _check_options(name, row.build, options)
     if row.index:
         if targets is None:
@@ -151,5 +192,7 @@ def build_method(
         options['targets'] = targets
     loss = row.build(student, teacher, n_classes, **options)
     if inspect.isfunction(loss): loss = functools.partial(loss)  # an own object, to be named
-    if loss is not None and not hasattr(loss, 'terms_name'): loss.terms_name = name
+    if loss is None: return None
+    if not hasattr(loss, 'terms_name'): loss.terms_name = name
+    loss.ce_weight = ce_weight
     return loss

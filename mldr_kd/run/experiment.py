@@ -12,24 +12,25 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 import pandas as pd, torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
+import mldr_kd.compat  # ahead of fastai
 from fastai.callback.core import Callback
 from fastai.callback.schedule import ParamScheduler
 from fastai.callback.training import GradientClip
 from ..core import InputError, check_name
 from ..dist import all_sum, from_first, rank
 from ..files import (
-    FolderInUse, append_line, atomic_write, first_difference, lock_folder, read_json, write_json)
+    FolderInUse, append_line, atomic_write, first_difference, lock_folder, read_tensors, write_json)
 from ..data import MixupCutmix
 from ..methods import METHODS
-from ..train.export import plain_state
+from ..train.export import plain_state, save_for_timm
 from ..train.precision import Precision, check_precision
 from ..train.resume import MetricsCSV, Resume
 from ..distill import distill_learner
 from .recipes import (
-    Recipe, check_recipe, check_same, lr_at, read_results, recipe_facts, recipe_from, scaled)
+    Recipe, check_recipe, check_same, lr_at, read_config, read_results, recipe_facts, recipe_from, scaled)
 from .teacher import (
-    Run, build_student, check_teacher_weights, data_facts, now, opt_for, predict,
+    Progress, Run, build_student, check_teacher_weights, data_facts, now, opt_for, predict,
     prepare_teacher, provenance, save_predictions, topk_accuracy, training)
 
 # %% ../../nbs/53_run.experiment.ipynb #28288699
@@ -65,7 +66,7 @@ def reopen_folder(
     check_folder_name(name)
     path = Path(out)/name/'config.json'
     if not os.path.lexists(path): return open_folder(out, name)
-    old = read_json(path, 'the settings of a run').get('recipe')
+    old = read_config(path).get('recipe')
     if not isinstance(old, dict):
         raise InputError(f'{path} holds no recipe; choose another name, or remove the folder')
     # a field that is younger than the folder has its default there
@@ -100,7 +101,7 @@ class SaveGate(Callback):
     def count(self, module, args, weights):
         self.sum, self.n = self.sum + weights.detach().float().sum(0), self.n + len(weights)
     def after_epoch(self):
-        if not self.hook: return
+        if not self.hook or not self.n: return  # with weight 0 the gate is not asked
         n = all_sum(torch.tensor(self.n, device=self.sum.device))
         self.means.append((all_sum(self.sum)/n).cpu())
         if rank(): return
@@ -129,10 +130,11 @@ def _switches(switches, method, seed)->tuple: # (fused, switches of `distill_lea
 # %% ../../nbs/53_run.experiment.ipynb #ccf39093
 def _learner(run, method, seed, student, cbs=(), **switches):
     "The Learner of one method and seed"
-    r = run.recipe
+    r, args = run.recipe, dict(run.recipe.method_args.get(method, {}))
+    if method == 'mldr': args = dict(relation_weight=r.relation_weight) | args
     return distill_learner(
         run.dls, student, None if method == 'scratch' else run.teacher, method, weight=r.weight,
-        method_args=r.method_args.get(method), label_smoothing=r.label_smoothing, seed=seed,
+        teacher_size=r.teacher_size, method_args=args, label_smoothing=r.label_smoothing, seed=seed,
         path=run.folder/f'{method}-seed{seed}', cbs=cbs, **switches)
 
 def check_run(
@@ -181,18 +183,19 @@ def _fit(run, learn, method, seed, folder)->tuple: # (`SaveBest`, seconds)
     return best, state.seconds
 
 # %% ../../nbs/53_run.experiment.ipynb #85df51b7
-def _evaluate_chosen(run, student, path, last:dict)->dict: # top1_chosen, top5_chosen
-    "Test accuracy with the weights in `path`; the student keeps its own, whose accuracy is `last`"
+def _evaluate_chosen(run, student, path, last)->dict: # top1_chosen, top5_chosen
+    "Test accuracy with the weights in `path`; the student keeps its own, which predicted `last`"
     own = plain_state(student)
     def read(): # None if the last epoch was chosen
-        chosen = load_file(path)
+        chosen = read_tensors(path, 'the weights of a student')
         return None if all(torch.equal(v, chosen[k]) for k, v in own.items()) else chosen
     chosen = from_first(read)
     if chosen is not None:
         student.model.load_state_dict(chosen, strict=True)
-        last = topk_accuracy(*predict(student, run.dls, run.device))
+        last = predict(student, run.dls, run.device)
         student.model.load_state_dict(own, strict=True)
-    return {f'{k}_chosen': v for k, v in last.items()}
+    save_predictions(path.with_name('predictions-chosen.safetensors'), *last)
+    return {f'{k}_chosen': v for k, v in topk_accuracy(*last).items()}
 
 # %% ../../nbs/53_run.experiment.ipynb #1c855816
 def run_one(
@@ -214,13 +217,13 @@ def run_one(
     best, seconds = _fit(run, learn, method, seed, folder)
     predictions = predict(student, dls, run.device)
     save_predictions(folder/'predictions.safetensors', *predictions)
-    accuracy = topk_accuracy(*predictions)
     return dict(
-        recipe=r.name, method=method, seed=seed, **accuracy,
-        **_evaluate_chosen(run, student, folder/'student.safetensors', accuracy),
+        recipe=r.name, method=method, seed=seed, **topk_accuracy(*predictions),
+        **_evaluate_chosen(run, student, folder/'student.safetensors', predictions),
         valid_top1=round(100*best.best, 4), chosen_epoch=best.best_epoch + 1, epochs=r.epochs,
         seconds=round(seconds, 2),
-        images_per_second=round(r.epochs*len(dls.train)*dls.train.bs/seconds, 1),
+        images=(images := r.epochs*len(dls.train)*dls.train.bs),
+        images_per_second=round(images/seconds, 1), n_unlabelled=len(dls.parts.unlabelled),
         peak_memory_mib=round(_peak_memory_mib(run.device), 1),
         **{f'n_{k}': len(dl.dataset) for k, dl in zip(('train', 'valid', 'test'), dls.loaders)})
 
@@ -245,6 +248,7 @@ def write_summaries(
         if best is not None:
             with atomic_write(folder/'student.safetensors') as f:
                 shutil.copyfile(folder/best['run']/'student.safetensors', f)
+            save_for_timm(folder/'student.safetensors', folder/'student')
         write_json(folder/'config.json', config)
     return config
 
@@ -290,7 +294,8 @@ def _machine(device)->dict:
 def _config(run, methods, seeds, rows)->dict:
     "What `config.json` holds"
     path, stats, data = run.folder/'config.json', run.dls.stats, data_facts(run.dls)
-    old = read_json(path, 'the settings of a run') if os.path.lexists(path) else {}
+    if run.dls.unlabelled_id: data['unlabelled'] = run.dls.unlabelled_id
+    old = read_config(path) if os.path.lexists(path) else {}
     differ = first_difference(old.get('data', data), data)
     if differ: raise InputError(
         f"{run.folder} holds runs on other data: {differ.replace('id is', 'its identity is')}; "
@@ -299,7 +304,7 @@ def _config(run, methods, seeds, rows)->dict:
     seeds = old.get('seeds', []) + [s for s in seeds if s not in old.get('seeds', [])]
     teachers = [run.teacher_facts, *(r.get('teacher') for r in rows), old.get('teacher')]
     return dict(recipe=asdict(run.recipe), scaled=scaled(run.recipe), methods=methods, seeds=seeds,
-                options=run.options, data=data, **provenance(), machine=_machine(run.device),
+                command=old.get('command') or run.command, options=run.options, data=data, **provenance(), machine=_machine(run.device),
                 started=old.get('started', now()), vocab=[str(o) for o in run.dls.vocab],
                 mean=[float(o) for o in stats[0]], std=[float(o) for o in stats[1]],
                 teacher=next(filter(None, teachers), None))
@@ -307,7 +312,7 @@ def _config(run, methods, seeds, rows)->dict:
 def _about(run)->dict:
     "What a row states of its recipe, data and teacher"
     return dict(recipe=run.recipe.name, config=asdict(run.recipe), data=run.dls.data_id,
-                teacher=run.teacher_facts)
+                unlabelled=run.dls.unlabelled_id, start=run.start, teacher=run.teacher_facts)
 
 def _stamp(config)->dict:
     "What a row states beside its figures"
@@ -332,10 +337,16 @@ def compare(
     check()
     if config['scaled'] and todo: run.log(config['scaled'])
     if set(needed) - {'scratch'}: prepare_teacher(run); check()
+    run.progress = Progress(run.log, len(methods)*len(seeds))
+    try: return _do_rows(run, todo, student, config, methods, seeds) if todo else rows
+    finally: run.progress = run.progress.close()
+
+def _do_rows(run, todo, student, config, methods, seeds):
+    "The runs that have no row yet, until none is left"
     while todo:
         for method, seed in todo:
             _do_row(run, method, seed, student.pop(seed, None), config, methods, seeds)
-        rows, left = _missing(folder, methods, seeds)
+        rows, left = _missing(run.folder, methods, seeds)
         if left == todo:
             run.log(f'{len(left)} runs are done by another command; it completes the table')
             break
@@ -365,6 +376,8 @@ def _do_row(run, method, seed, student, config, methods, seeds):
     try:
         with _claim(run.folder, method, seed) as mine:
             if not mine: return
+            left = len(_missing(run.folder, methods, seeds)[1])
+            run.progress.done = len(methods)*len(seeds) - left
             row = run_one(run, method, seed, student) | _about(run) | _stamp(config)
             if method == 'scratch': row['teacher'] = None
             if not rank(): _add_row(run.folder, row)

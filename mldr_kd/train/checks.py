@@ -4,16 +4,19 @@
 
 # %% auto #0
 __all__ = ['TEACHER', 'eval_mode', 'check_model', 'train_labels', 'check_labels', 'smallest_batch', 'class_count', 'class_names',
-           'batch_of_one', 'data_stats', 'renorm_for', 'class_order', 'NonFiniteLoss', 'FiniteCheck']
+           'batch_of_one', 'data_stats', 'renorm_for', 'class_order', 'ClassMap', 'imagenet_names', 'read_class_map',
+           'class_map_for', 'Teachers', 'NonFiniteLoss', 'FiniteCheck']
 
 # %% ../../nbs/34_train.checks.ipynb #300cb1d0
-import collections
+import collections, csv, warnings
 from contextlib import contextmanager
-import torch
+from pathlib import Path
+import numpy as np, torch
+from timm.data import ImageNetInfo
 from torch import nn
-from ..core import InputError, seeded
-from fastai.data.transforms import Normalize
-from ..models.stages import logits_of
+from ..core import UNLABELLED, InputError, check_name, seeded
+from ..files import read_json
+from ..models.stages import read_model
 from ..models.zoo import Renormalize
 
 # %% ../../nbs/34_train.checks.ipynb #ffb656bf
@@ -32,22 +35,28 @@ def check_model(
     who:str,          # 'student' or 'teacher', for the message
     x:torch.Tensor,   # Two images as the model will see them, (2, 3, H, W)
     n_classes:int,    # Classes of the data
-    stages:bool=False # Are its stage features wanted?
+    read=False,       # What is wanted beside the logits, as for `read_model`
+    class_map=None    # From the model's classes to the data's, see `class_map_for`
 )->tuple: # Logits and stage features (or None), without gradient
     "One forward pass in evaluation mode; `InputError` if images or classes don't fit"
     x = x.to(next((p.device for p in model.parameters()), x.device))
     try:
         with eval_mode(model):
-            out = model.forward_stages(x) if stages else (logits_of(model(x)), None)
+            out = read_model(model, x, read)
     except InputError: raise
     except Exception as e:
         why = str(e).strip().splitlines()
         raise InputError(
             f'the {who} ({_class_name(model)}) cannot take images of '
             f'{"x".join(map(str, x.shape[1:]))}: {why[0] if why else type(e).__name__}; create it '
-            f'with img_size={x.shape[-1]}, or change the size of the data') from e
-    _check_classes(out[0], who, n_classes)
-    return out
+            f'with img_size={x.shape[-1]}, or {_OTHER_SIZE[who]}') from e
+    z, features = out
+    if class_map is not None: z = class_map(z)
+    _check_classes(z, who, n_classes)
+    return z, features
+
+_OTHER_SIZE = dict(student='change the size of the data', teacher='give the size that it takes '
+                   'as teacher_size')
 
 def _class_name(model): return type(getattr(model, 'model', model)).__name__
 
@@ -67,7 +76,7 @@ def train_labels(
 )->torch.Tensor|None: # (n,) in the order of `dl.dataset`; None if they can't be listed
     "The labels of a loader's images, without reading an image"
     ds = dl.dataset
-    if hasattr(ds, 'tls'): y = [int(o) for o in ds.tls[-1]]
+    if hasattr(ds, 'tls'): y = np.array([np.asarray(o) for o in ds.tls[-1]])
     elif hasattr(ds, 'tensors'): y = ds.tensors[-1]
     else: y = getattr(ds, 'targets', None)
     return None if y is None else torch.as_tensor(y)
@@ -75,17 +84,24 @@ def train_labels(
 def check_labels(
     dls,          # `DataLoaders`
     n_classes:int # Classes of the data
-):
-    "Refuse labels that are not class numbers from 0 to `n_classes` - 1"
+)->tuple:         # How many training images have no label, and how many have one
+    "Refuse labels that are not class numbers from 0 to `n_classes` - 1, or `UNLABELLED`"
     y = train_labels(dls.train)
-    if y is None or not len(y): return
+    if y is None: y = _some_labels(dls)
+    if not len(y): return 0, 0
     if y.ndim != 1 or y.is_floating_point() or y.dtype == torch.bool:
         raise InputError(f'the labels have the shape {tuple(y.shape)} and the type {y.dtype}; one '
                          'class number an image was expected, multi-label and regression targets '
-                         'are not supported')
-    if y.min() < 0 or y.max() >= n_classes:
+                         'are not supported; give class numbers')
+    without, y = (y == UNLABELLED).sum().item(), y[y != UNLABELLED]
+    if len(y) and (y.min() < 0 or y.max() >= n_classes):
         raise InputError(f'the labels run from {int(y.min())} to {int(y.max())} and the data has '
                          f'{n_classes} classes; number the classes from 0')
+    return without, len(y)
+
+def _some_labels(dls):
+    "The labels of the first validation batch, where those of training can't be listed"
+    with seeded(0): return torch.as_tensor(next(iter(dls.valid))[1])
 
 # %% ../../nbs/34_train.checks.ipynb #4bfc34f0
 def smallest_batch(dl)->int:
@@ -121,15 +137,22 @@ def batch_of_one():
 
 # %% ../../nbs/34_train.checks.ipynb #478598f6
 def data_stats(dls)->tuple|None: # (mean, std), three numbers each
-    "How images are normalised: `dls.stats`, else fastai's `Normalize`; None if there is neither"
+    "How images are normalised: `dls.stats`, else a `Normalize` of fastai or torchvision, or None"
     if getattr(dls, 'stats', None) is not None: return dls.stats
-    for t in getattr(getattr(dls.train, 'after_batch', None), 'fs', ()):
-        if isinstance(t, Normalize): return tuple(o.flatten().tolist() for o in (t.mean, t.std))
+    own = getattr(dls.train.dataset, 'transform', None) # torchvision's data sets have it there
+    for t in (*getattr(getattr(dls.train, 'after_batch', None), 'fs', ()),
+              *getattr(own, 'transforms', [own])):
+        if type(t).__name__ == 'Normalize' and t.mean is not None:
+            return tuple(torch.as_tensor(o).flatten().tolist() for o in (t.mean, t.std))
 
 def renorm_for(model:nn.Module, dls)->Renormalize|None:
     "From the data's normalisation to the model's own; None if they agree or one is unknown"
     own, data = (getattr(model, 'mean', None), getattr(model, 'std', None)), data_stats(dls)
-    if own[0] is None or data is None: return None
+    if own[0] is None: return None
+    if data is None: return warnings.warn(
+        f"it is not known how the data is normalised, so images reach the {_class_name(model)} as "
+        f'they are, and it was trained with mean {own[0]} and std {own[1]}; set dls.stats = '
+        '(mean, std)')
     same = all(torch.allclose(torch.tensor(a), torch.tensor(b)) for a, b in zip(own, data))
     return None if same else Renormalize(data, own)
 
@@ -144,6 +167,131 @@ def class_order(model:nn.Module, dls)->torch.Tensor|None: # (n_classes,)
     raise InputError(f"the teacher was trained on other classes than the data's: in the order of "
         f'the alphabet, class {i} is {sorted(there)[i]!r} there and {sorted(here)[i]!r} here; give '
         "a teacher of this data, or set its `vocab` to the data's names of its classes")
+
+# %% ../../nbs/34_train.checks.ipynb #34c10a02
+class ClassMap:
+    "From the logits of a teacher's classes to those of the data's"
+    def __init__(self,
+        groups:list # For each class of the data its numbers among the teacher's logits, from 0
+    ):
+        self.groups, wide = groups, max(map(len, groups))
+        self.index = torch.tensor([[*o, *o[:1]*(wide - len(o))] for o in groups])
+        self.extra = torch.tensor([[i >= len(o) for i in range(wide)] for o in groups])
+
+    def __call__(self, z): # (B, the teacher's classes) -> (B, n_classes)
+        top = max(map(max, self.groups))
+        if top >= z.shape[1]: raise InputError(
+            f'the class map names class {top} of the teacher, which has {z.shape[1]}, counted '
+            'from 0; mend the map')
+        if self.index.device != z.device: # once
+            self.index, self.extra = self.index.to(z.device), self.extra.to(z.device)
+        z = z[:, self.index]
+        if z.shape[2] == 1: return z[..., 0]
+        return z.float().masked_fill(self.extra, -float('inf')).logsumexp(2)
+
+# %% ../../nbs/34_train.checks.ipynb #34c10a06
+def imagenet_names()->dict: # name -> number in ImageNet-1k
+    "WordNet numbers and names of ImageNet's classes, without names that two of them have"
+    info, found = ImageNetInfo(), {}
+    for i, wnid in enumerate(info.label_names()):
+        first = info.index_to_description(i).split(',')[0]
+        for o in (wnid, first, f'{first} ({wnid})'): found.setdefault(o, []).append(i)
+    return {k: o[0] for k, o in found.items() if len(o) == 1}
+
+def read_class_map(
+    what,      # 'imagenet', a .json or .csv file, or a dictionary
+    vocab,     # Names of the data's classes
+    there=None # Names of the teacher's; None: those of ImageNet
+)->ClassMap:
+    "The map to the data's classes; `InputError` names the classes that it lacks"
+    known = {str(o): i for i, o in enumerate(there)} if there else imagenet_names()
+    given = known if what == 'imagenet' else what if isinstance(what, dict) else _map_file(what)
+    given = {str(k): v for k, v in given.items()}
+    lacking = [str(o) for o in vocab if str(o) not in given]
+    if lacking: raise InputError(
+        f'the class map has nothing for {len(lacking)} of {len(vocab)} classes of the data '
+        f"({', '.join(lacking[:5])}{', ...'*(len(lacking) > 5)}); add them to the map")
+    return ClassMap([_teachers_classes(given[str(o)], str(o), known) for o in vocab])
+
+def _map_file(path)->dict:
+    "The class map in a file"
+    path = Path(path)
+    if path.suffix == '.json': return read_json(path, 'a class map')
+    if path.suffix != '.csv': raise InputError(
+        f"a class map is a .json or .csv file, or 'imagenet'; {str(path)!r} was given")
+    try: lines = list(csv.reader(path.read_text(encoding='utf-8').splitlines()))
+    except (OSError, UnicodeDecodeError) as e:
+        raise InputError(f"the class map {path} can't be read ({e}); give a text file") from e
+    found = {}
+    for i, line in enumerate(filter(None, lines), 1):
+        if len(line) != 2: raise InputError(
+            f'{path}: line {i} is {",".join(line)!r}; a class and a class of the teacher, with a '
+            'comma between, were expected')
+        found.setdefault(line[0].strip(), []).append(line[1].strip())
+    return found
+
+def _teachers_classes(v, name, known)->list: # Numbers
+    "The value of a class in a map as numbers of the teacher's classes"
+    def number(o):
+        if isinstance(o, str) and o.isdecimal() and o not in known: o = int(o)
+        if isinstance(o, str): return known[check_name(o, known, 'class of the teacher')]
+        if isinstance(o, int) and not isinstance(o, bool) and o >= 0: return o
+        raise InputError(f'the class map gives {o!r} for {name!r}; a number from 0, a name of the '
+                         "teacher's classes, or a list of these was expected")
+    found = [number(o) for o in (v if isinstance(v, (list, tuple)) else [v])]
+    if found: return list(dict.fromkeys(found))
+    raise InputError(f'the class map gives an empty list for {name!r}; name a class of the teacher')
+
+# %% ../../nbs/34_train.checks.ipynb #34c10a0a
+def class_map_for(
+    model:nn.Module, # With `class_map`, a `ClassMap`, or with `vocab`, or neither
+    dls
+)->ClassMap|None:
+    "From the model's logits to the data's classes; None: they are the same"
+    if getattr(model, 'class_map', None) is not None: return model.class_map
+    order = class_order(model, dls)
+    return None if order is None else ClassMap([[int(i)] for i in order])
+
+# %% ../../nbs/34_train.checks.ipynb #34c10b02
+class Teachers(nn.Module):
+    "Several teachers as one: the weighted mean of their logits"
+    class_map = vocab = None # each teacher's own are applied inside
+    def __init__(self,
+        models:list,      # Teachers
+        weights:list=None,# As many numbers above 0, of any sum; None: all alike
+        dls=None          # The data: for each teacher's normalisation and classes
+    ):
+        super().__init__()
+        w = _teacher_weights(weights, len(models))
+        self.models = nn.ModuleList(models)
+        self.register_buffer('weights', torch.tensor(w)/sum(w))
+        self.renorms = nn.ModuleList([dls and renorm_for(m, dls) or nn.Identity() for m in models])
+        self.maps = [dls and class_map_for(m, dls) for m in models]
+        self.name = ' + '.join(f'{v:.3g} {getattr(m, "name", None) or _class_name(m)}'
+                               f'{_own_facts(m, to_data)}' for v, m, to_data in
+                               zip(self.weights.tolist(), models, self.maps))
+
+    def forward(self, x): # (B, 3, H, W) -> (B, n_classes)
+        total = 0.
+        for w, m, renorm, to_data in zip(self.weights, self.models, self.renorms, self.maps):
+            z = read_model(m, renorm(x), False)[0]
+            z = (z if to_data is None else to_data(z)).float()
+            if isinstance(total, torch.Tensor) and z.shape != total.shape: raise InputError(
+                f'the teachers have {total.shape[1]} and {z.shape[1]} classes; give a class map, '
+                'or teachers of the same classes')
+            total = total + w*z
+        return total
+
+def _own_facts(model, to_data)->str:
+    "What a teacher's logits depend on beside its weights"
+    own = [f'{k} {v}' for k in ('mean', 'std') if (v := getattr(model, k, None)) is not None]
+    return f" ({', '.join(own + ([f'classes {to_data.groups}'] if to_data else []))})"
+
+def _teacher_weights(weights, n)->list:
+    w = [1.]*n if weights is None else [float(o) for o in weights]
+    if n > 1 and len(w) == n and all(0 < o < float('inf') for o in w): return w
+    raise InputError(f'several teachers are two or more, with one weight above 0 for each; {n} '
+                     f'teachers and the weights {weights} were given')
 
 # %% ../../nbs/34_train.checks.ipynb #311d1df7
 class NonFiniteLoss(InputError):

@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 import torch, torch.nn.functional as F
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
+import mldr_kd.compat  # ahead of fastai
 from fastai.callback.core import Callback
 from timm.layers import convert_sync_batchnorm
 from torch.nn.parallel import DistributedDataParallel

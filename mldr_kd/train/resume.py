@@ -10,6 +10,7 @@ import hashlib, inspect, io, json, pickle, random, time
 from contextlib import nullcontext
 from pathlib import Path
 import numpy as np, torch
+import mldr_kd.compat  # ahead of fastai
 from fastai.callback.core import Callback
 from fastai.callback.schedule import ParamScheduler
 from fastai.data.load import DataLoader
@@ -136,7 +137,7 @@ def _progress(state)->str:
 # %% ../../nbs/38_train.resume.ipynb #36f179cc
 def _data_facts(dls)->dict:
     "The facts of `DataLoaders` that a run depends on"
-    names = 'name', 'size', 'n_classes', 'stats', 'augment', 'scale', 'resident'
+    names = 'name', 'size', 'n_classes', 'stats', 'augment', 'scale'
     def part(dl):
         ds = dl.dataset
         items = getattr(ds, 'items', None)
@@ -175,7 +176,7 @@ def _callback_state(cb)->dict:
     "What a callback has learned since it was made"
     given, res = inspect.signature(type(cb).__init__).parameters, {}
     for k, v in vars(cb).items():
-        if k in given or k == 'learn': continue
+        if k in given or k == 'learn' or k.startswith('__'): continue
         if isinstance(v, Metric): res[k] = _metric_state(v)
         else: res[k] = _plain(v.state_dict() if hasattr(v, 'load_state_dict') else v)
     return {k: v for k, v in res.items() if v is not _SKIP}

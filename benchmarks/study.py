@@ -1,0 +1,33 @@
+"""The study's rows, one recipe after another: rows that are there are kept, so it may be stopped
+and started again, and several processes may share the work.
+
+    python benchmarks/study.py --path DATA --out runs --methods scratch kd mldr --seeds 3 NAME ...
+
+It differs from `mldr_compare` in the switches alone: convolutions in the memory layout (B, H, W, C)
+and, with --cache FOLDER, the teacher's logits stored once for all methods that need nothing else."""
+import argparse
+from dataclasses import replace
+from pathlib import Path
+import torch
+from mldr_kd.methods import METHODS
+from mldr_kd.run.experiment import Run, compare
+from mldr_kd.run.recipes import read_recipe
+from mldr_kd.run.teacher import teacher_folder
+
+p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+p.add_argument('recipes', nargs='+')
+p.add_argument('--path', help='folder of the data')
+p.add_argument('--out', default='runs')
+p.add_argument('--methods', nargs='+', default=['scratch', 'kd', 'mldr'], choices=METHODS)
+p.add_argument('--seeds', type=int, default=3)
+p.add_argument('--cache', help='folder for the logits of the teacher')
+p.add_argument('--threads', type=int, default=1)
+o = p.parse_args()
+torch.set_num_threads(o.threads)
+for name in o.recipes:
+    r = replace(read_recipe(name), path=o.path)
+    switches = dict(channels_last=True) | (dict(teacher_cache=o.cache) if o.cache else {})
+    run = Run(r, Path(o.out)/name, workers=0, bar=False, switches=switches, save_every=200,
+              teachers=teacher_folder(r, o.out))
+    run.folder.mkdir(parents=True, exist_ok=True)
+    compare(run, o.methods, range(o.seeds))
