@@ -113,10 +113,11 @@ class Reader(HTMLParser):
     def __init__(self, text):
         super().__init__()
         self.ids, self.links, self.images, self.outside, self.texts, self.stack = set(), [], [], [], [], []
-        self.tables, self.sources, self.folded = [], 0, 0
+        self.tables, self.sources, self.folded, self.twice = [], 0, 0, []
         self.feed(text)
     def handle_starttag(self, tag, attrs):
         a = dict(attrs)
+        if a.get('id') in self.ids: self.twice.append(a['id'])
         if a.get('id'): self.ids.add(a['id'])
         if tag == 'a' and a.get('href'): self.links.append(a['href'])
         if tag == 'img': self.images.append((a.get('src', ''), (a.get('alt') or '').strip()))
@@ -156,6 +157,7 @@ def problems(name, page, pages):
         elif file and file not in pages:
             if not (out/file).exists(): yield f'no page for the link {link}'
         elif anchor and anchor not in pages[file or name].ids: yield f'no anchor for the link {link}'
+    yield from (f'two places have the anchor #{o}' for o in page.twice)
     yield from (f'no alt text: {src}' for src, alt in page.images if not alt)
     yield from (f'needs another host: {o}' for o in page.outside)
     yield from (f'a table with shifted columns: its rows have {sorted(set(o))} cells'

@@ -115,7 +115,8 @@ def plot_dark_knowledge(
     fig, ax = plt.subplots(figsize=(4.5, 2.8), layout='constrained')
     for name, r in table.iterrows():
         ax.scatter(r.confidence, r.order, s=25)
-        ax.annotate(name, (r.confidence, r.order), xytext=(4, 3), textcoords='offset points')
+        ax.annotate(name, (r.confidence, r.order), xytext=(0, 6), textcoords='offset points',
+                    ha='center')
     ax.set(xlabel='mean confidence in the correct class',
            ylabel='rank correlation of\nthe wrong classes')
     ax.margins(.2)
@@ -141,7 +142,7 @@ def plot_relations(
     for ax, m in zip(axes, maps):
         image = ax.imshow(m, vmin=maps.min(), vmax=maps.max())
         ax.set(xticks=[], yticks=[])
-    fig.colorbar(image, ax=axes[-1], fraction=.05)
+    fig.colorbar(image, ax=axes[-1], fraction=.05, label='CKA')
     return fig
 
 # %% ../../nbs/61_run.analysis.ipynb #b90aae03
@@ -168,7 +169,7 @@ def plot_gate(
     a.locator_params('x', integer=True)
     image = b.imshow(weights[-1], aspect='auto', interpolation='nearest')
     b.set(xlabel='class', ylabel='stage', yticks=range(stages), yticklabels=range(1, stages + 1))
-    fig.colorbar(image, ax=b)
+    fig.colorbar(image, ax=b, label='weight')
     return fig
 
 # %% ../../nbs/61_run.analysis.ipynb #9b0850d1
@@ -236,7 +237,7 @@ def plot_cka(
         (rows, cols) = m.shape
         ax.set(xlabel='stage of the teacher', xticks=range(cols), xticklabels=range(1, cols + 1),
                ylabel='of the student', yticks=range(rows), yticklabels=range(1, rows + 1))
-    fig.colorbar(image, ax=axes[-1], fraction=.05)
+    fig.colorbar(image, ax=axes[-1], fraction=.05, label='CKA')
     return fig
 
 # %% ../../nbs/61_run.analysis.ipynb #58d657ad

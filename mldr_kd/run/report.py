@@ -284,9 +284,10 @@ def plot_report(
     parts = fig.subfigures(rows, 1, squeeze=False)[:, 0]
     a, b, c = parts[0].subplots(1, 3)
     a.plot([0, 1], [0, 1], color='.7', lw=1)
+    color = dict(teacher='C0', student='C1')
     for k, z in logits.items():
-        d = reliability(z, labels)
-        a.plot(d.confidence, d.accuracy, marker='.', lw=1, label=f'{k}, ECE {ece(z, labels):.3f}')
+        d, name = reliability(z, labels), f'{k}, ECE {ece(z, labels):.3f}'
+        a.plot(d.confidence, d.accuracy, marker='.', lw=1, color=color.get(k), label=name)
     a.set(xlabel='confidence', ylabel='accuracy', xlim=(0, 1), ylim=(0, 1))
     a.legend(loc='lower left', bbox_to_anchor=(0, 1), frameon=False, fontsize=9)
     for ax, k, names, label in ((b, 'classes', ['class'], 'recall (%)'),
@@ -294,8 +295,9 @@ def plot_report(
         d = pd.DataFrame(facts[k][:8])
         if d.empty: ax.set_axis_off(); continue
         d = d.set_index(d[names].astype(str).agg(' as '.join, axis=1))
-        d[[o for o in ('teacher', 'student') if o in d]].plot.barh(ax=ax, legend=ax is b, width=.8)
+        d[[o for o in color if o in d]].plot.barh(ax=ax, legend=False, width=.8, color=color)
         ax.invert_yaxis(); ax.set(xlabel=label, ylabel='')
+        if ax is b: ax.legend(loc='lower left', bbox_to_anchor=(0, 1), frameon=False, fontsize=9)
     if images:
         for ax, (im, title) in zip(parts[1].subplots(1, len(images), squeeze=False)[0], images):
             ax.imshow(im); ax.set_title(title, fontsize=9); ax.set_axis_off()
