@@ -56,6 +56,7 @@ class _DistillOptions(_RunOptions):
     "Options of a run"
     resume:_Flag=False  # Go on with the run NAME, with the options that it was started with
     channels_last:bool|None=None # Convolutions in the memory layout (B, H, W, C)
+    replay:str|None=None # Run the step again whose loss was not finite, from the file of the error
 
 # %% ../nbs/70_cli.ipynb #c3a10005
 def _json_object(words):
@@ -402,11 +403,17 @@ def _on_gpu(o, r, given, device, **card)->tuple: # Options and recipe
     if fast['precision'] != r.precision: r = variant(r, precision=fast['precision'])
     return (replace(o, channels_last=fast['channels_last']) if o.channels_last is None else o), r
 
+def _replay(o):
+    "What `mldr_distill --replay FILE` does"
+    from mldr_kd.run.experiment import replay
+    for line in replay(o.replay, o.device): print(line, flush=True)
+
 def _distill(o, given):
     "What `mldr_distill` does"
     from mldr_kd.dist import from_first, join
     from mldr_kd.run.experiment import open_folder, reopen_folder
     _check_counts(o)
+    if o.replay is not None: return _replay(o)
     name = given.pop('name', None)
     if o.resume: o = _started(o, name); _check_counts(o)
     r = _recipe_for(given, *_one(o.recipe))
