@@ -111,8 +111,8 @@ def parameter_table(sym)->str:
     if not about or not (params or about.get('return')): return ''
     def code(o): return f'<code>{html.escape(o)}</code>' if o else ''
     def row(*cells): return '<tr>' + ''.join(f'<td>{o}</td>' for o in cells) + '</tr>'
-    rows = [row(code(stars(p) + p.name), code(annotation(p.annotation)), code(default_value(p.default)),
-                plain(about.get(p.name, ''))) for p in params]
+    rows = [row(code(stars(p) + p.name), code(annotation(p.annotation)),
+                code(default_value(p.default)), plain(about.get(p.name, ''))) for p in params]
     if about.get('return'):
         result = annotation(inspect.signature(sym).return_annotation)
         rows.append(row('<em>returns</em>', code(result), '', plain(about['return'])))
