@@ -1,24 +1,28 @@
 """Faults, one after the other, done to a small run: what was tried, what survived, what was lost.
 
     python benchmarks/faults.py [--kills 50] [--out nbs/results/faults.json]
+    python benchmarks/faults.py --stops nbs/results/faults_state.csv [--how kill] [--minutes 60]
 
 Linux, no GPU in use; about ten minutes on two cores. A fault is survived if the run ended with one
 sentence (or was killed) and, started again, came to the weights and the metrics.csv of an
-undisturbed run, bit for bit.
+undisturbed run, bit for bit. With --stops a whole mldr_distill is stopped ahead of one of its
+operations on files, resumed and compared, operation after operation; rows that the file has are
+not done again.
 """
-import argparse, json, os, platform, random, re, resource, signal, socket, subprocess, sys
-import tempfile, time
+import argparse, csv, json, os, platform, random, re, resource, shutil, signal, socket
+import subprocess, sys, tempfile, time
 from datetime import date
 from pathlib import Path
 import numpy as np, torch
 from fastai.callback.core import Callback
 from PIL import Image
+from mldr_kd.cli import mldr_distill
 from mldr_kd.core import InputError
 from mldr_kd.datasets import CIFAR, cifar100_parts, folder_parts, readable
 from mldr_kd.dist import join, rank
 from mldr_kd.distill import distill_learner
 from mldr_kd.files import write_json
-from mldr_kd.testing import toy_dls, toy_pair
+from mldr_kd.testing import folder_content, stopped, toy_dls, toy_pair
 from mldr_kd.train import resume
 from mldr_kd.train.resume import MetricsCSV, Resume
 
@@ -271,17 +275,73 @@ def table(n_kills=50, processes=(1, 2))->list[dict]:
         for fault in faults(n, reference): add(n, *fault)
     return rows
 
+HOME = Path(tempfile.gettempdir())/'mldr-stops'  # one place: configurations name the folder
+WORDS = ['--dataset', 'digits', '--methods', 'scratch', 'kd', '--seeds', '1', '--epochs', '1',
+         '--teacher_epochs', '1', '--allow_weak_teacher', '--threads', '1', '--name', 'run',
+         '--out', str(HOME)]
+STOPS = 'how', 'at', 'operation', 'of', 'ended', 'resumed', 'same', 'differs', 'says'
+
+def whole(at=None, how='kill', words=WORDS)->tuple:
+    "mldr_distill, stopped ahead of operation `at`: (exit code, operations until then, last line)"
+    output = HOME.with_suffix('.out')
+    code, seen = stopped(lambda: mldr_distill([str(o) for o in words]), HOME, at, how, output)
+    lines = [o for o in output.read_text(errors='replace').split('\n') if o.strip()]
+    return code, seen, 'TRACEBACK' if any('Traceback' in o for o in lines) else ''.join(lines[-1:])
+
+def different(a, b)->list: return sorted(k for k in {*a, *b} if a.get(k) != b.get(k))
+
+def one_stop(at, how, operations, reference)->dict:
+    "A run that is stopped, then resumed or, before there is a run, begun again"
+    shutil.rmtree(HOME, ignore_errors=True)
+    HOME.mkdir()
+    code, _, says = whole(at, how)
+    begun = (HOME/'run'/'config.json').exists()
+    again, _, last = whole(words=['--resume', *WORDS[-4:], '--threads', '1'] if begun else WORDS)
+    differs = different(folder_content(HOME), reference)
+    return dict(how=how, at=at, operation=operations[at], of=len(operations), ended=code,
+                resumed=again, same=not (again or differs), differs=' '.join(differs),
+                says=says if not again else last)
+
+def sweep(out, how='kill', minutes=60.):
+    "A row for each operation that `out` lacks, in an order that spreads over the run"
+    HOME.mkdir(exist_ok=True)
+    ends = []
+    for _ in range(2):
+        shutil.rmtree(HOME); HOME.mkdir()
+        code, operations, says = whole()
+        if code: raise SystemExit(f'the undisturbed run ended with {code}: {says}')
+        ends.append(folder_content(HOME))
+    if different(*ends): raise SystemExit(f'two undisturbed runs differ: {different(*ends)}')
+    out, end = Path(out), time.time() + 60*minutes
+    done = list(csv.DictReader(out.open())) if out.exists() else []
+    done = {int(o['at']) for o in done if o['how'] == how and int(o['of']) == len(operations)}
+    points = [i for i in range(len(operations)) if i not in done]
+    random.Random(0).shuffle(points)
+    for at in points:
+        if time.time() > end: return
+        row = one_stop(at, how, operations, ends[0])
+        new = not out.exists()
+        with out.open('a', newline='') as f:
+            rows = csv.DictWriter(f, STOPS, lineterminator='\n')
+            if new: rows.writeheader()
+            rows.writerow(row)
+        print({k: row[k] for k in ('how', 'at', 'ended', 'resumed', 'same', 'differs')}, flush=True)
+
 if __name__ == '__main__':
     p = argparse.ArgumentParser()
     p.add_argument('--kills', type=int, default=50)
     p.add_argument('--processes', type=int, nargs='+', default=[1, 2],
                    help='do the part with so many processes; the rows of the other part stay')
     p.add_argument('--out', default='nbs/results/faults.json')
+    p.add_argument('--stops', help='a csv that takes a row for each operation of a whole run')
+    p.add_argument('--how', default='kill', choices=['kill', 'interrupt', 'full'])
+    p.add_argument('--minutes', type=float, default=60., help='the time --stops may take')
     p.add_argument('--machine', help='the folder of a run of which this process does a part')
     p.add_argument('--die', action='store_true')
     a = p.parse_args()
     if a.machine: machine(a.machine, a.die); sys.exit()
     torch.set_num_threads(1)
+    if a.stops: sweep(a.stops, a.how, a.minutes); sys.exit()
     old = json.loads(Path(a.out).read_text())['rows'] if Path(a.out).exists() else []
     rows = table(a.kills, a.processes) + [o for o in old if o['processes'] not in a.processes]
     write_json(a.out, dict(date=str(date.today()), torch=torch.__version__,

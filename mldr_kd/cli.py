@@ -483,8 +483,8 @@ def _teacher(o, given):
         except KeyboardInterrupt:
             raise _Stopped('stopped; to continue after the last epoch: start the same command '
                            'again') from None
-        run.log(f"{facts['top5']:.2f}% top-5, {facts['parameters']:,} parameters\n"
-                f'{run.folder}: teacher.safetensors, teacher.json')
+        run.log(f"{facts['top5']:.2f}% top-5, {facts['parameters']:,} parameters")
+        for o in facts['file'].split(','): run.log(f'{Path(o).parent}: {Path(o).name}, teacher.json')
 
 # %% ../nbs/70_cli.ipynb #12a0a663
 def mldr_teacher(

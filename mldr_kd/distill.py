@@ -537,10 +537,13 @@ def _pair(dls, student, teacher, method, seed, teacher_checkpoint, teacher_size,
             student.requires_grad_(True)
     if scratch: return row, student, None
     if isinstance(teacher, (list, tuple)):
-        files = [teacher_checkpoint]*len(teacher) if teacher_checkpoint is None else teacher_checkpoint
+        files = teacher_checkpoint
+        if files is None: files = [None]*len(teacher)
         if len(files) != len(teacher) or isinstance(files, (str, Path)): raise InputError(
-            f'{len(teacher)} teachers need as many files in teacher_checkpoint; {files!r} was given')
-        each = [_teacher(o, dls, n, seed, f, teacher_size, class_map) for o, f in zip(teacher, files)]
+            f'{len(teacher)} teachers need as many files in teacher_checkpoint; {files!r} was '
+            'given')
+        each = [_teacher(o, dls, n, seed, f, teacher_size, class_map)
+                for o, f in zip(teacher, files)]
         teacher = Teachers(each, weights, dls)
     else: teacher = _teacher(teacher, dls, n, seed, teacher_checkpoint, teacher_size, class_map)
     if student is teacher:

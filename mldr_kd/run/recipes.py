@@ -192,7 +192,7 @@ RECIPES = dict(digits=Recipe(
 
 def teachers_of(recipe:Recipe)->list: # One `Recipe` for each teacher
     "The teachers of a recipe; with several, `teacher_args` is by name"
-    r, names = recipe, recipe.teacher.split(',')
+    r, names = recipe, [o.strip() for o in recipe.teacher.split(',')]
     if len(names) == 1: return [r]
     files = r.teacher_checkpoint.split(',') if r.teacher_checkpoint else [None]*len(names)
     if len(files) != len(names): raise InputError(
@@ -201,7 +201,7 @@ def teachers_of(recipe:Recipe)->list: # One `Recipe` for each teacher
     for k in r.teacher_args: check_name(k, names, 'teacher in teacher_args')
     if not all(isinstance(o, dict) for o in r.teacher_args.values()): raise InputError(
         f'teacher_args of several teachers are by name: \'{{"{names[0]}": {{"depth": 4}}}}\'')
-    return [replace(r, teacher=n.strip(), teacher_checkpoint=f, teacher_weights=None,
+    return [replace(r, teacher=n, teacher_checkpoint=f and f.strip(), teacher_weights=None,
                     teacher_args=r.teacher_args.get(n, {}), teacher_top1=None)
             for n, f in zip(names, files)]
 

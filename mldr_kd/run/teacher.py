@@ -113,6 +113,7 @@ class Run:
     options:dict=field(default_factory=dict) # What --resume finds in config.json
     command:str=field(default_factory=lambda: _command_line()) # What the user typed
     teacher_facts:dict|None=field(default=None, init=False) # Set by `prepare_teacher`
+    several:list|None=field(default=None, init=False) # The runs of several teachers
     progress:object=field(default=None, init=False) # That of all runs, set by `compare`
 
     def __post_init__(self):
@@ -179,15 +180,15 @@ def _build_teacher(run):
     return teacher
 
 def _several(run):
-    "Several teachers, each made ready as a single one is"
-    runs = [replace(run, recipe=o, teachers=run.teachers.parent/teacher_folder(o, '').name)
-            for o in teachers_of(run.recipe)]
-    for o in runs:
-        o.dls = run.dls
-        prepare_teacher(o)
-    w = run.recipe.teacher_weights
-    run.kept, run.several = None, [o.teacher_facts for o in runs]
-    return Teachers([o.teacher for o in runs], w and [float(v) for v in w.split(',')], run.dls)
+    "Several teachers, each with a `Run` of its own; `prepare_teacher` makes them ready"
+    folder, w = run.teachers, run.recipe.teacher_weights
+    if folder.parent.name == 'teachers': folder = folder.parent  # where single ones are kept
+    run.kept, run.several = None, [
+        replace(run, recipe=o, teachers=folder/teacher_folder(o, '').name)
+        for o in teachers_of(run.recipe)]
+    for o in run.several: o.dls = run.dls
+    return Teachers([o.teacher for o in run.several], w and [float(v) for v in w.split(',')],
+                    run.dls)
 
 def data_facts(dls)->dict: # images, classes, id
     "What is known of the data by its content: the same wherever it lies"
@@ -568,7 +569,8 @@ def _prepare(run)->dict:
     "Train the teacher if need be, measure and check it"
     r, start = run.recipe, time.perf_counter()
     _look_again(run)
-    teacher, several = run.teacher, getattr(run, 'several', None)
+    teacher, several = run.teacher, run.several or []
+    for o in several: prepare_teacher(o)
     train = bool(r.teacher_epochs and not run.kept and not several)
     if train: _train_teacher(run)
     dls = run.data if r.teacher_size in (None, run.data.size) else at_size(run.data, r.teacher_size)
@@ -577,8 +579,9 @@ def _prepare(run)->dict:
                  n_train=len(run.teacher_dls.train.dataset) if train else None,
                  parameters=sum(p.numel() for p in teacher.parameters()),
                  seconds=round(time.perf_counter() - start, 1), **topk_accuracy(*predictions),
-                 file=str(run.teachers/'teacher.safetensors' if r.teacher_epochs else
-                          r.teacher_checkpoint or ''))
+                 file=','.join(o.teacher_facts['file'] for o in several) or str(
+                     run.teachers/'teacher.safetensors' if r.teacher_epochs else
+                     r.teacher_checkpoint or ''))
     facts['weights'] = weights_digest(plain_state(teacher))
     if r.class_map: facts['weights'] = digest([facts['weights'], repr(teacher.class_map.groups)], 16)
     if run.kept: facts |= {k: run.kept[k] for k in ('n_train', 'seconds')}
@@ -593,10 +596,11 @@ def _prepare(run)->dict:
 
 def _look_again(run):
     "Take the teacher that another command has trained since this one began"
-    if not run.recipe.teacher_epochs or ',' in run.recipe.teacher or run.teacher and run.kept: return
+    teacher = run.teacher
+    if run.several or run.kept or not run.recipe.teacher_epochs: return
     kept = from_first(lambda: _kept_teacher(run))
     if not kept: return
     state = read_tensors(run.teachers/'teacher.safetensors', 'the weights of a teacher')
-    (getattr(run.teacher, 'model', run.teacher)).load_state_dict(state)
-    _check_kept(run, run.teacher, kept)
+    getattr(teacher, 'model', teacher).load_state_dict(state)
+    _check_kept(run, teacher, kept)
     run.kept = kept
