@@ -350,7 +350,9 @@ class LossTerms(Callback):
     order, remove_on_fetch, means = Recorder.order + .5, True, ()
     def before_fit(self):
         if hasattr(self.learn, 'gather_preds'): return
-        self.recorder.smooth_loss = _SmoothLoss(self.recorder.smooth_loss.beta)
+        smooth = self.recorder.smooth_loss
+        if not isinstance(smooth, _SmoothLoss): # else fastai would warn in a second fit
+            self.recorder.smooth_loss = _SmoothLoss(smooth.beta)
         self.recorder.smooth_loss.reset()
         names = list(self.recorder.metric_names)
         at = names.index('time') if 'time' in names else len(names)
