@@ -418,7 +418,7 @@ def _distill(o, given):
     if o.resume: o = _started(o, name); _check_counts(o)
     r = _recipe_for(given, *_one(o.recipe))
     methods = _methods_of(o.methods, ['scratch', 'kd', 'mldr'] if r.name == 'digits' else ['mldr'])
-    seeds = o.seeds or (3 if r.name == 'digits' else 1)
+    seeds = o.seeds or (5 if r.name == 'digits' else 1)
     name = name or f'{r.name}-{datetime.now():%Y%m%d-%H%M%S}'
     with join(o.device) as device:
         o, r = _on_gpu(o, r, given, device)

@@ -187,8 +187,9 @@ def _known_keys(d:dict)->dict:
 
 # %% ../../nbs/50_run.recipes.ipynb #fb90c903
 RECIPES = dict(digits=Recipe(
-    'digits', dataset='digits', size=16, per_class=5, teacher='vit_mini', teacher_epochs=12,
-    teacher_lr=2e-3, teacher_bs=64, student='resnet_mini', epochs=36, bs=25, **PROTOCOLS['conv']))
+    'digits', dataset='digits', size=16, per_class=5, unlabelled='rest', unlabelled_share=.8,
+    teacher='vit_mini', teacher_epochs=12, teacher_lr=2e-3, teacher_bs=64,
+    student='resnet_mini', epochs=4, bs=50, **PROTOCOLS['conv']))
 
 def teachers_of(recipe:Recipe)->list: # One `Recipe` for each teacher
     "The teachers of a recipe; with several, `teacher_args` is by name"
@@ -222,6 +223,8 @@ def variant(
     if _known_keys(changes).get('teacher_checkpoint'):
         changes = dict(teacher_epochs=0, teacher_pretrained=False) | changes
     if changes.get('student_checkpoint'): changes = dict(student_pretrained=False) | changes
+    if recipe.unlabelled == 'rest' and changes.get('per_class', 0) is None:  # nothing is left out
+        changes = dict(unlabelled=None) | changes
     new = replace(recipe, **changes)
     if (new.teacher, new.dataset) != (recipe.teacher, recipe.dataset):
         new = replace(recipe, **dict(teacher_top1=None) | changes)

@@ -119,8 +119,8 @@ def save_for_timm(
         return folder
     model = load_student(path)  # refuses a damaged file
     cfg = timm_cfg(model.mldr_kd)
+    for o in (config, folder/'README.md'): o.unlink(missing_ok=True)  # those of other weights
     with atomic_write(weights) as f: shutil.copyfile(path, f)
-    (folder/'README.md').unlink(missing_ok=True)
     write_json(config, dict(
         architecture=cfg.pop('architecture'), num_classes=model.num_classes,
         num_features=model.num_features, model_args=model.mldr_kd['kwargs'], pretrained_cfg=cfg))
