@@ -277,7 +277,8 @@ def table(n_kills=50, processes=(1, 2))->list[dict]:
 
 HOME = Path(tempfile.gettempdir())/'mldr-stops'  # one place: configurations name the folder
 WORDS = ['--dataset', 'digits', '--methods', 'scratch', 'kd', '--seeds', '1', '--epochs', '1',
-         '--teacher_epochs', '1', '--allow_weak_teacher', '--threads', '1', '--name', 'run',
+         '--unlabelled', 'none', '--bs', '25', '--teacher_epochs', '1', '--allow_weak_teacher',
+         '--threads', '1', '--name', 'run',
          '--out', str(HOME)]
 STOPS = 'how', 'at', 'operation', 'of', 'ended', 'resumed', 'same', 'differs', 'says'
 

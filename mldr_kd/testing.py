@@ -309,5 +309,7 @@ def _without_times(path):
         return pd.read_csv(path).drop(columns=_TIMES, errors='ignore').to_csv()
     if path.suffix == '.md':
         last = -2 if path.name == 'table.md' else None  # its column of seconds
-        return [o.split('|')[:last] for o in path.read_text().splitlines() if '| seconds of' not in o]
+        lines = path.read_text().splitlines()
+        timed = '| seconds of', '- Cost: '
+        return [o.split('|')[:last] for o in lines if not any(t in o for t in timed)]
     return hashlib.sha256(data).hexdigest()
