@@ -12,7 +12,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppres
 from dataclasses import asdict, dataclass, field, fields, make_dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 # %% ../nbs/70_cli.ipynb #51de2ca0
 import tyro
@@ -89,7 +89,7 @@ def _parse(
     command       # The function behind the command; its name and docstring are shown
 )->tuple: # The options; the keys of `Recipe` that were given, with their values
     "Options from the words of a command line; tyro ends the process for --help and wrong options"
-    rules = tyro.constructors.ConstructorRegistry()
+    args, rules = _with_none(args), tyro.constructors.ConstructorRegistry()
     rules.primitive_rule(_json_rule)
     shown = dict(default=options(_shown_row(args))) if issubclass(options, _Options) else {}
     o = tyro.cli(options, args=args, prog=command.__name__, description=command.__doc__,
@@ -99,6 +99,20 @@ def _parse(
     words = {w.removeprefix('__').removeprefix('no_') for w in words}
     row = getattr(o, 'row', None)
     return o, {f.name: getattr(row, f.name) for f in fields(Recipe) if row and f.name in words}
+
+_NONE_IS_A_NAME = 'train_dir', 'valid_dir', 'test_dir', 'teacher_augment'
+_MAY_BE_NONE = {f.name for f in fields(Recipe) if type(None) in get_args(f.type)}
+
+def _with_none(args:list)->list:
+    "The words of a command line, with tyro's None where an option's value is `none`"
+    out, may = [], _MAY_BE_NONE.difference(_NONE_IS_A_NAME)
+    def key(word): return word.removeprefix('--').replace('-', '_') if word[:2] == '--' else None
+    for a in map(str, args):
+        name, equals, value = a.partition('=')
+        if equals and value.lower() == 'none' and key(name) in may: a = f'{name}=None'
+        elif a.lower() == 'none' and out and key(out[-1]) in may: a = 'None'
+        out.append(a)
+    return out
 
 def _out_path(out:str)->str:
     "What --out names; a shell leaves the ~ of --out=~/runs to us"
