@@ -49,6 +49,7 @@ class _RunOptions(_Options):
     "Options of a comparison"
     methods:_Words=()   # Methods, the main one last: its best student is handed out
     seeds:int|None=None # Number of seeds (0, 1, ...)
+    log:str|None=None   # A tracker that gets the log as well: tensorboard, wandb or trackio
     save_every:int=0    # Write the training state also after so many steps; 0: per epoch only
 
 @dataclass
@@ -344,9 +345,10 @@ def _run_of(o, recipe, folder, device, teachers=None):
     switches = dict(channels_last=True) if getattr(o, 'channels_last', None) else {}
     return Run(recipe, folder, device, teachers=teachers, save_every=getattr(o, 'save_every', 0),
                log=lambda text: print(text, flush=True), switches=switches, **shared,
+               logger=getattr(o, 'log', None),
                options={k: getattr(o, k) for k in _REMEMBERED if hasattr(o, k)})
 
-_REMEMBERED = ('device', 'workers', 'threads', 'save_every', 'allow_weak_teacher',
+_REMEMBERED = ('device', 'workers', 'threads', 'save_every', 'log', 'allow_weak_teacher',
                'skip_unreadable', 'channels_last')
 
 def _speed(run)->str: # '' in the published protocol

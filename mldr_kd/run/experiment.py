@@ -27,6 +27,7 @@ from ..train.export import plain_state, save_for_timm
 from ..train.precision import Precision, check_precision
 from ..train.resume import MetricsCSV, Resume
 from ..distill import distill_learner
+from ..train.loggers import check_logger, logger
 from ..train.replay import kept_step, read_step, replay_step
 from .recipes import (
     Recipe, check_recipe, check_same, lr_at, read_config, read_results, recipe_facts, recipe_from, scaled)
@@ -146,6 +147,7 @@ def check_run(
     "Refuse what can't run before any training: put every method together with the run's own models"
     r = check_recipe(run.recipe)
     check_precision(r.precision, run.device)
+    if run.logger: check_logger(run.logger)
     if {*methods} != {'scratch'}: check_teacher_weights(r)
     run.dls  # read before the teacher's own
     student = build_student(run, seed)
@@ -179,6 +181,9 @@ def _fit(run, learn, method, seed, folder)->tuple: # (`SaveBest`, seconds)
                    facts=dict(recipe=recipe_facts(r), method=method, seed=seed),
                    files=('student.safetensors', 'metrics.csv', 'gate.safetensors'))
     cbs = [best, SaveGate(folder/'gate.safetensors'), MetricsCSV(folder/'metrics.csv')]
+    if run.logger and not rank():
+        title, config = f'{run.folder.name}/{folder.name}', asdict(r) | dict(method=method, seed=seed)
+        cbs.append(logger(run.logger, folder, title, config, run.log))
     known = dict(recipe=asdict(r), method=method, run_seed=seed, teachers=str(run.teachers))
     with (training(run, learn, f'{method}, seed {seed}'),
           kept_step(learn, folder/'nan-step.safetensors', **known)):

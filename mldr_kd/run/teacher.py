@@ -104,6 +104,7 @@ class Run:
     log:Callable=print              # Called with lines of text
     bar:bool=True                   # Show progress, see `Progress`?
     cbs:tuple=()                    # Further callbacks for every student
+    logger:str|None=None            # A tracker that gets the log as well, one of `LOGGERS`
     teachers:Path|None=None         # Folder of a trained teacher; None: `folder`
     allow_weak_teacher:bool=False   # Accept a teacher with less accuracy than the recipe states?
     switches:dict=field(default_factory=dict) # For speed, see `run_one`
