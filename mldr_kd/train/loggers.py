@@ -6,7 +6,7 @@
 __all__ = ['LOGGERS', 'Guarded', 'EpochLog', 'check_logger', 'logger']
 
 # %% ../../nbs/47_train.loggers.ipynb #47000003
-import importlib.util, os
+import importlib.util, netrc, os
 from pathlib import Path
 from fastai.callback.core import (Callback, CancelBatchException, CancelEpochException,
     CancelFitException, CancelStepException, CancelTrainException, CancelValidException)
@@ -24,7 +24,9 @@ class Guarded(Callback):
         make,      # Makes the callback when a training begins
         close=None,# Called when the training ends
         log=print  # Takes the sentence
-    ): self.make, self.close, self.log, self.cb, self.order = make, close, log, None, Recorder.order + 1
+    ):
+        self.make, self.close, self.log = make, close, log
+        self.cb, self.order = None, Recorder.order + 1
 
     def __call__(self, event):
         if event == 'before_fit': self._try(self._begin, event)
@@ -59,13 +61,26 @@ class EpochLog(Callback):
 
 def _tensorboard(folder, name, config):
     from fastai.callback.tensorboard import TensorBoardCallback
-    return TensorBoardCallback(folder/'tensorboard', trace_model=False, log_preds=False), None
+    class TensorBoard(TensorBoardCallback):
+        def after_batch(self): # fastai's own fails where a setting of the optimizer is None
+            if not self.training: return
+            values = dict(train_loss=self.smooth_loss, **self.opt.hypers[-1])
+            for k, v in values.items():
+                if v is None or isinstance(v, bool): continue
+                self.writer.add_scalar(k, v, self.train_iter)
+    return TensorBoard(folder/'tensorboard', trace_model=False, log_preds=False), None
+
+def _logged_in(host)->bool:
+    "Is there a key for Weights & Biases, in the environment or where its login keeps it?"
+    if os.environ.get('WANDB_API_KEY'): return True
+    try: return netrc.netrc().authenticators(host) is not None
+    except (OSError, netrc.NetrcParseError): return False
 
 def _wandb(folder, name, config):
     import wandb
     from fastai.callback.wandb import WandbCallback
     group, _, run = name.rpartition('/')
-    mode = os.environ.get('WANDB_MODE') or (None if wandb.api.api_key else 'offline')
+    mode = os.environ.get('WANDB_MODE') or (None if _logged_in('api.wandb.ai') else 'offline')
     wandb.init(project='mldr_kd', group=group or None, name=run, dir=folder, config=config,
                mode=mode, reinit='finish_previous', settings=wandb.Settings(silent=True))
     return WandbCallback(log_preds=False), wandb.finish
