@@ -7,7 +7,7 @@ __all__ = ['world_size', 'rank', 'from_first', 'broadcast_', 'share', 'sharing',
            'join', 'first_to_report']
 
 # %% ../nbs/03_dist.ipynb #d865e0d6
-import os, re
+import os, re, socket
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from functools import lru_cache
@@ -190,6 +190,7 @@ def _connect(device, timeout, address, n):
     if missing:
         raise InputError(f'WORLD_SIZE is {n}, but {" and ".join(missing)} not set; start the '
                          'processes with torchrun or accelerate launch, or unset WORLD_SIZE')
+    if address == 'env://': _environment_int('MASTER_PORT', 1, 65535)
     td.init_process_group('nccl' if device.type == 'cuda' else 'gloo', init_method=address,
                           rank=_environment_int('RANK', 0, n - 1), world_size=n,
                           timeout=timedelta(seconds=timeout))
@@ -221,7 +222,9 @@ def first_to_report()->bool:
     env = os.environ
     if not re.fullmatch('[2-9]|[1-9][0-9]+', env.get('WORLD_SIZE', '')): return True
     try:
-        store = td.TCPStore(env['MASTER_ADDR'], int(env['MASTER_PORT']), is_master=False,
+        at = env['MASTER_ADDR'], int(env['MASTER_PORT'])
+        socket.create_connection(at, 2).close()  # PyTorch prints a trace where none answers
+        store = td.TCPStore(*at, is_master=False,
                             timeout=timedelta(seconds=5), wait_for_workers=False)
         return store.add(f"mldr_kd reported {env.get('TORCHELASTIC_RESTART_COUNT', 0)}", 1) == 1
-    except (KeyError, ValueError, RuntimeError): return True
+    except (KeyError, ValueError, OverflowError, OSError, RuntimeError): return True

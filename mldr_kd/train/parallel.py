@@ -6,7 +6,7 @@
 __all__ = ['sync_batch_norm', 'DistributedTraining', 'DistributedLearner']
 
 # %% ../../nbs/39_train.parallel.ipynb #c215ee52
-import gc, warnings
+import gc, inspect, warnings
 from contextlib import ExitStack, contextmanager, nullcontext
 import torch, torch.nn.functional as F
 from torch.autograd import Function
@@ -125,11 +125,14 @@ class _SyncedDDP(DistributedDataParallel):
     def forward(self, *args, **kwargs):
         with sync_batch_norm(): return super().forward(*args, **kwargs)
 
+_BUFFERS = next(k for k in ('forward_sync_buffers', 'broadcast_buffers')  # new and former name
+                if k in inspect.signature(DistributedDataParallel).parameters)
+
 def _wrapped(model, sync_bn):
     "`model` in DistributedDataParallel"
     device = next(model.parameters()).device
     # with a static graph, parameters that get no gradient are no error
-    kw = dict(static_graph=True, broadcast_buffers=not sync_bn)
+    kw = dict(static_graph=True) | ({_BUFFERS: False} if sync_bn else {})
     cpu_class = _SyncedDDP if sync_bn else DistributedDataParallel
     if device.type != 'cuda': return cpu_class(model, **kw)
     if sync_bn: model = convert_sync_batchnorm(model)
