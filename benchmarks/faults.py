@@ -14,6 +14,7 @@ import subprocess, sys, tempfile, time
 from datetime import date
 from pathlib import Path
 import numpy as np, torch
+import mldr_kd.compat  # ahead of fastai
 from fastai.callback.core import Callback
 from PIL import Image
 from mldr_kd.cli import mldr_distill
@@ -52,6 +53,11 @@ def run(path, cbs=(), teacher=0):
     with learn.no_bar(), learn.no_logging(), learn.distrib_ctx():
         learn.fit(3, 1e-2, cbs=[MetricsCSV(Path(path)/'metrics.csv'), *cbs], resume=state)
     if not rank(): learn.export_student(Path(path)/'student.safetensors')
+
+def without_places(text)->str:
+    "A message without the temporary folders in it"
+    place = re.escape(tempfile.gettempdir()) + r'/[\w-]+'
+    return re.sub(place, 'FOLDER', re.sub(place + '/', '', str(text)))
 
 MESSAGES = Path(tempfile.mkdtemp())/'messages'
 
@@ -263,7 +269,7 @@ def table(n_kills=50, processes=(1, 2))->list[dict]:
     def add(n, fault, survived, what, tried=1):
         good = int(survived)*tried
         rows.append(dict(fault=fault, processes=n, tried=tried, survived=good, lost=tried - good,
-                         what=str(what)[:300]))
+                         what=without_places(what)[:300]))
         print(rows[-1], flush=True)
     for n in processes:
         reference = undisturbed(n)

@@ -33,7 +33,7 @@ from .models.stages import StagedModel, logits_of, read_model
 from .models.zoo import create_model, load_checkpoint
 from .train.cache import TeacherCache, cache_facts
 from .train.checks import (
-    TEACHER, FiniteCheck, Teachers, batch_of_one, check_labels, check_model, class_count,
+    IMAGES, TEACHER, FiniteCheck, Teachers, batch_of_one, check_labels, check_model, class_count,
     class_map_for, class_names, eval_mode, read_class_map, renorm_for, smallest_batch, train_labels)
 from .train.export import export_student
 from .train.parallel import DistributedLearner
@@ -323,9 +323,10 @@ def _first(o):
 def _log(self:Distill, terms):
     "Add this batch to the means of the epoch; stop if a term is not finite"
     values = torch.stack([v.detach().float() for v in terms.values()])
-    if self.active: # a teacher that answers nan is named before the terms that it spoils
-        values = torch.cat([self._teacher_sum.to(values)[None]*0, values])
-        terms = {TEACHER: None, **terms}
+    # images and a teacher that are nan are named before the terms that they spoil
+    sums = {IMAGES: self._image_sum()} | ({TEACHER: self._teacher_sum} if self.active else {})
+    values = torch.cat([torch.stack([v.to(values)*0 for v in sums.values()]), values])
+    terms = sums | terms
     values = all_sum(values*self.learn.share_weight)/world_size()
     n = getattr(self.learn.dl, 'batch_size_all', len(self.y))
     self.step += 1
@@ -334,8 +335,13 @@ def _log(self:Distill, terms):
     else:
         where = f'step {self.step} (epoch {self.epoch}, batch {self.iter})'
         self._finite(values, [*terms], where)
-    own = values[1:] if self.active else values
-    self.sums, self.n_images = self.sums + own*n, self.n_images + n
+    self.sums, self.n_images = self.sums + values[len(sums):]*n, self.n_images + n
+
+@patch
+def _image_sum(self:Distill):
+    x = self.x
+    if not isinstance(x, torch.Tensor): return torch.zeros(())
+    return x.detach().as_subclass(torch.Tensor).sum(dtype=torch.float32)
 
 # %% ../nbs/40_distill.ipynb #c8e8f096
 class _SmoothLoss(AvgSmoothLoss):
