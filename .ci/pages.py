@@ -149,6 +149,8 @@ stumbling = {  # what a page may not contain, and where: in outputs, prose or co
 
 def problems(name, page, pages):
     "What is wrong with a page, in words"
+    source = next((f.name for f in nbs.glob('*.ipynb') if page_name(f.name) == name), None)
+    if source and f'notebooks/{source}' not in page.links: yield f'no link to download {source}'
     for link in page.links:
         if re.match(r'\w+:|//', link): continue
         file, _, anchor = link.partition('#')

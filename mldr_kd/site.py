@@ -371,8 +371,8 @@ class shape_page(Processor):
         for c in cells:
             if c.cell_type == 'markdown': c.source = link_names(relative_links(c.source))
             else: page_outputs(c)
-        if name not in ('index.ipynb',):
-            cells.insert(1, mk_cell(page_head(name, module), 'markdown'))
+        at = len(cells) if name == 'index.ipynb' else 1  # the front page has it at its end
+        cells.insert(at, mk_cell(page_head(name, module), 'markdown'))
         nb.cells = cells
         nb.metadata.pop('widgets', None)   # empty; with it Quarto loads scripts of widgets
 
