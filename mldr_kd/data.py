@@ -24,7 +24,8 @@ from .augment import PROTOCOLS, Augment, Draws
 from .compat import loader_indices
 from .core import (
     UNLABELLED, InputError, bars_shown, check_int, check_name, pick_device, seed_from, seeded)
-from .datasets import DATASETS, Parts, Sample, StandIns, open_rgb, part_id, read_parts
+from .datasets import (
+    DATASETS, Parts, Sample, StandIns, no_garbage, open_rgb, part_id, read_parts)
 from .dist import from_first, gather, rank, share, sharing, world_size
 
 # %% ../nbs/07_data.ipynb #ae675941
@@ -399,9 +400,9 @@ def _build_dls(parts, augment:Augment, stats, bs, seed, num_workers, device,
     "`DataLoaders` over the lists of `Sample` in `parts`"
     lists = [*parts.train, *parts.unlabelled], parts.valid, parts.test
     cuts = np.cumsum([0] + [len(o) for o in lists])
-    splits = [range(a, b) for a, b in zip(cuts, cuts[1:])]
+    splits = [slice(a, b) for a, b in zip(cuts, cuts[1:])]
     tfms = [[ToImage(augment, stand_ins)], [ToClass(parts.vocab, sort=False)]]
-    dsets = Datasets(sum(lists, []), tfms, splits=splits)
+    with no_garbage(): dsets = Datasets(sum(lists, []), tfms, splits=splits)
     dsets._dbunch_type = ImageLoaders
     batch_tfms = [IntToFloatTensor(), Normalize.from_stats(*stats, cuda=False)]
     dls = dsets.dataloaders(bs=bs, dl_type=partial(SeededDL, seed=seed, augment=augment),

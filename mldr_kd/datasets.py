@@ -6,10 +6,10 @@
 __all__ = ['IMAGENET_STATS', 'DATASETS', 'Archive', 'CIFAR', 'TINY', 'CIFAR10', 'IMAGENETTE', 'Sample', 'open_rgb', 'Parts',
            'part_id', 'data_id', 'hold_out', 'few_per_class', 'Dataset', 'digits_parts', 'unpack', 'data_home',
            'locate', 'cifar100_parts', 'cifar10_parts', 'image_files', 'tiny_parts', 'folder_parts', 'imagenette_parts',
-           'fault', 'readable', 'StandIns', 'unlabelled_items', 'read_parts']
+           'fault', 'readable', 'StandIns', 'unlabelled_items', 'no_garbage', 'read_parts']
 
 # %% ../nbs/06_datasets.ipynb #9d92b8f7
-import contextlib, csv, http.client, inspect, os, pickle, shutil, stat, tarfile, tempfile, time
+import contextlib, csv, gc, http.client, inspect, os, pickle, shutil, stat, tarfile, tempfile, time
 import unicodedata, urllib.request, zipfile, zlib
 from collections import Counter, deque, namedtuple
 from concurrent.futures import ThreadPoolExecutor
@@ -136,9 +136,12 @@ def _class_order(
     salt:int # Another order for another purpose
 )->dict:     # class -> positions of its members, shuffled
     "The positions of each class, in an order drawn from `seed`, the class and `salt` alone"
-    names, ids = np.unique(np.asarray(labels), return_inverse=True)
-    draw = lambda i: np.random.RandomState([seed, i, salt]).permutation(np.flatnonzero(ids == i))
-    return {str(c): draw(i) for i, c in enumerate(names)}
+    where, random = {}, np.random.RandomState()
+    for i, label in enumerate(labels): where.setdefault(label, []).append(i)
+    def draw(i, positions):
+        random.seed([seed, i, salt])
+        return random.permutation(np.array(positions)).tolist()
+    return {str(c): draw(i, where[c]) for i, c in enumerate(sorted(where))}
 
 # %% ../nbs/06_datasets.ipynb #57c4e0d4
 def hold_out(
@@ -483,7 +486,7 @@ _FOREIGN |= dict.fromkeys(('.heic', '.heif', '.hif'), 'pip install pillow-heif')
 
 def _is_image(path)->bool:
     "Does the file's name look like an image that Pillow reads?"
-    name = os.path.basename(path)
+    name = path if isinstance(path, str) and os.sep not in path else os.path.basename(path)
     return name[name.rfind('.'):].lower() in _SUFFIXES and name[0] != '.'
 
 _SYSTEM = {'__macosx', '@eadir', '#recycle', '$recycle.bin', 'lost+found', '__pycache__',
@@ -545,11 +548,12 @@ class _Walk:
     def __init__(self, roots, # [(folder, {class -> `Sample`s}, to be filled)]
                  closed=()):  # Folders that aren't entered
         self.todo, self.links, self.files, self.left = deque(), deque(), {}, {}
+        self.twins, self.nested = {}, set()  # paths of one inode; classes of several folders
         self.entered = {_key(os.stat(o)) for o in (*closed, *(o for o, _ in roots))}
         for root, classes in roots: self.look(root, classes)
         while self.todo or self.links: self.take(*(self.todo or self.links).popleft())
         for items in (v for _, classes in roots for v in classes.values()):
-            items.sort(key=lambda o: o.held.split(os.sep))
+            if id(items) in self.nested: items.sort(key=lambda o: o.held.split(os.sep))
 
     def leave(self, why, name): self.left.setdefault(why, []).append(name)
 
@@ -564,6 +568,7 @@ class _Walk:
 
     def take(self, o, classes, label, link):
         "Enter a folder, or take a file that a link names"
+        if label is not None: self.nested.add(id(classes[label]))
         if not os.path.isdir(o.path): return self.take_file(o, classes, label)
         if (key := _key(os.stat(o.path))) in self.entered:
             return link and self.leave('links to folders that are there already', o.name)
@@ -576,7 +581,7 @@ class _Walk:
 @patch
 def take_file(self:_Walk, o, classes, label):
     "Take an image, if it is one"
-    if not _is_image(o.name):
+    if o.name[o.name.rfind('.'):].lower() not in _SUFFIXES:
         how = _FOREIGN.get(os.path.splitext(o.name)[1].lower())
         kind = f'images that Pillow does not read ({how})' if how else 'other files'
         return self.leave(kind, o.name)
@@ -589,9 +594,11 @@ def there_already(self:_Walk, o)->bool:
     "Is it a file that was taken under another name?"
     try: inode = os.stat(o.path).st_ino if o.is_symlink() else o.inode()
     except OSError: return False # a link to nowhere; refused when it is read
-    same = self.files.setdefault(inode, [])
-    same.append(o.path)
-    return len(same) > 1 and any(os.path.samefile(o.path, p) for p in same[:-1])
+    path = o.path
+    if (first := self.files.setdefault(inode, path)) is path: return False
+    same = self.twins.setdefault(inode, [first])
+    same.append(path)
+    return any(os.path.samefile(path, p) for p in same[:-1])
 
 # %% ../nbs/06_datasets.ipynb #a11c3d06
 _WANTED = 'the folder that holds one folder of images for each class'
@@ -845,6 +852,16 @@ def _read(name:str, path, download:bool, **options)->Parts:
         raise InputError(f'the data set {name!r} cannot be read from {path} ({e}); check the path '
                          'and its permissions') from e
 
+# %% ../nbs/06_datasets.ipynb #e896eac1
+@contextlib.contextmanager
+def no_garbage():
+    "Leave Python's search for cycles out of the block"
+    on = gc.isenabled()
+    gc.disable()
+    try: yield
+    finally:
+        if on: gc.enable()
+
 # %% ../nbs/06_datasets.ipynb #e896ead4
 def read_parts(
     name:str,                   # One of `DATASETS`
@@ -861,7 +878,7 @@ def read_parts(
     **options                   # Of 'folder': train_dir, valid_dir, test_dir, labels
 )->Parts:
     "A data set by name, with all three parts"
-    p = listed or _read(name, path, download, **options)
+    with no_garbage(): p = listed or _read(name, path, download, **options)
     if verify: readable([o for part in p[:3] for o in part or ()], skip_unreadable)
     def kept(part): return readable(part, True) if skip_unreadable else part
     train, valid, test, vocab = p[:4]
