@@ -16,7 +16,7 @@ from timm.data import ImageNetInfo
 from torch import nn
 from ..core import UNLABELLED, InputError, check_name, seeded
 from ..files import read_json
-from ..models.stages import read_model
+from ..models.stages import built_for, model_name, read_model
 from ..models.zoo import Renormalize
 
 # %% ../../nbs/34_train.checks.ipynb #ffb656bf
@@ -47,9 +47,9 @@ def check_model(
     except Exception as e:
         why = str(e).strip().splitlines()
         raise InputError(
-            f'the {who} ({_class_name(model)}) cannot take images of '
-            f'{"x".join(map(str, x.shape[1:]))}: {why[0] if why else type(e).__name__}; create it '
-            f'with img_size={x.shape[-1]}, or {_OTHER_SIZE[who]}') from e
+            f'the {who} ({model_name(model)}) cannot take images of '
+            f'{"x".join(map(str, x.shape[1:]))}: {why[0] if why else type(e).__name__}; '
+            f'{built_for(model, x.shape[-1])}, or {_OTHER_SIZE[who]}') from e
     z, features = out
     if class_map is not None: z = class_map(z)
     _check_classes(z, who, n_classes)
@@ -57,8 +57,6 @@ def check_model(
 
 _OTHER_SIZE = dict(student='change the size of the data', teacher='give the size that it takes '
                    'as teacher_size')
-
-def _class_name(model): return type(getattr(model, 'model', model)).__name__
 
 def _check_classes(logits, who, n_classes):
     "Refuse what is no table of logits, or has other classes than the data"
@@ -150,7 +148,7 @@ def renorm_for(model:nn.Module, dls)->Renormalize|None:
     own, data = (getattr(model, 'mean', None), getattr(model, 'std', None)), data_stats(dls)
     if own[0] is None: return None
     if data is None: return warnings.warn(
-        f"it is not known how the data is normalised, so images reach the {_class_name(model)} as "
+        f"it is not known how the data is normalised, so images reach the {model_name(model)} as "
         f'they are, and it was trained with mean {own[0]} and std {own[1]}; set dls.stats = '
         '(mean, std)')
     same = all(torch.allclose(torch.tensor(a), torch.tensor(b)) for a, b in zip(own, data))
@@ -267,7 +265,7 @@ class Teachers(nn.Module):
         self.register_buffer('weights', torch.tensor(w)/sum(w))
         self.renorms = nn.ModuleList([dls and renorm_for(m, dls) or nn.Identity() for m in models])
         self.maps = [dls and class_map_for(m, dls) for m in models]
-        self.name = ' + '.join(f'{v:.3g} {getattr(m, "name", None) or _class_name(m)}'
+        self.name = ' + '.join(f'{v:.3g} {getattr(m, "name", None) or model_name(m)}'
                                f'{_own_facts(m, to_data)}' for v, m, to_data in
                                zip(self.weights.tolist(), models, self.maps))
 
