@@ -341,7 +341,8 @@ def _report_if_possible(folder):
 def _run_of(o, recipe, folder, device, teachers=None):
     "The `Run` that the options describe"
     from mldr_kd.run.experiment import Run
-    shared = {k: getattr(o, k) for k in ('workers', 'allow_weak_teacher', 'skip_unreadable', 'check')}
+    same = 'workers', 'allow_weak_teacher', 'skip_unreadable', 'check'
+    shared = {k: getattr(o, k) for k in same}
     switches = dict(channels_last=True) if getattr(o, 'channels_last', None) else {}
     return Run(recipe, folder, device, teachers=teachers, save_every=getattr(o, 'save_every', 0),
                log=lambda text: print(text, flush=True), switches=switches, **shared,
@@ -507,7 +508,7 @@ def _teacher(o, given):
             raise _Stopped('stopped; to continue after the last epoch: start the same command '
                            'again') from None
         run.log(f"{facts['top5']:.2f}% top-5, {facts['parameters']:,} parameters")
-        for o in facts['file'].split(','): run.log(f'{Path(o).parent}: {Path(o).name}, teacher.json')
+        for o in map(Path, facts['file'].split(',')): run.log(f'{o.parent}: {o.name}, teacher.json')
 
 # %% ../nbs/70_cli.ipynb #12a0a663
 def mldr_teacher(

@@ -500,7 +500,8 @@ def distill_learner(
     to_data = None if teacher is None else class_map_for(teacher, dls)
     distill = Distill(teacher, weight, renorm, row, teacher_precision, teacher_cache, to_data,
                       None if size == _data_size(dls) else size)
-    if compiled is not _eager(compiled) and not row.teacher_stages: distill.compiled = partial(read_model, compiled)
+    if compiled is not _eager(compiled) and not row.teacher_stages:
+        distill.compiled = partial(read_model, compiled)
     speed = speed_callbacks(dls.device, precision, channels_last, compile)
     model = DistillModel(student, loss, renorm_for(student, dls), row.student_stages)
     learn = DistillLearner(

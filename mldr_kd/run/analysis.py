@@ -196,8 +196,9 @@ def open_pair(
     elsewhere = (config['teacher'] or {}).get('file') or r.teacher_checkpoint
     file = teacher_file or (local if local.is_file() else elsewhere)
     if not file: raise InputError(f'{folder}/config.json names no teacher file; give teacher_file')
-    if ',' in r.teacher: raise InputError(f'{folder} had several teachers ({r.teacher}); stages are '
-                                          'compared with those of one')
+    if ',' in r.teacher: raise InputError(
+        f'{folder} had several teachers ({r.teacher}); stages are '
+        'compared with those of one')
     plain = load_student(folder/run/'student.safetensors')
     h = plain.mldr_kd
     student = StagedModel(plain, h['img_size'], mean=h['mean'], std=h['std'],

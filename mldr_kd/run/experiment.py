@@ -29,8 +29,9 @@ from ..train.resume import MetricsCSV, Resume
 from ..distill import distill_learner
 from ..train.loggers import check_logger, logger
 from ..train.replay import kept_step, read_step, replay_step
-from .recipes import (
-    Recipe, check_recipe, check_same, lr_at, read_config, read_results, recipe_facts, recipe_from, scaled)
+from mldr_kd.run.recipes import (
+    Recipe, check_recipe, check_same, lr_at, read_config, read_results, recipe_facts, recipe_from,
+    scaled)
 from .teacher import (
     Progress, Run, build_student, check_teacher_weights, data_facts, now, opt_for, predict,
     prepare_teacher, provenance, save_predictions, topk_accuracy, training)
@@ -182,8 +183,8 @@ def _fit(run, learn, method, seed, folder)->tuple: # (`SaveBest`, seconds)
                    files=('student.safetensors', 'metrics.csv', 'gate.safetensors'))
     cbs = [best, SaveGate(folder/'gate.safetensors'), MetricsCSV(folder/'metrics.csv')]
     if run.logger and not rank():
-        title, config = f'{run.folder.name}/{folder.name}', asdict(r) | dict(method=method, seed=seed)
-        cbs.append(logger(run.logger, folder, title, config, run.log))
+        title, config = f'{run.folder.name}/{folder.name}', dict(method=method, seed=seed)
+        cbs.append(logger(run.logger, folder, title, asdict(r) | config, run.log))
     known = dict(recipe=asdict(r), method=method, run_seed=seed, teachers=str(run.teachers))
     with (training(run, learn, f'{method}, seed {seed}'),
           kept_step(learn, folder/'nan-step.safetensors', **known)):
@@ -328,7 +329,8 @@ def _config(run, methods, seeds, rows)->dict:
     seeds = old.get('seeds', []) + [s for s in seeds if s not in old.get('seeds', [])]
     teachers = [run.teacher_facts, *(r.get('teacher') for r in rows), old.get('teacher')]
     return dict(recipe=asdict(run.recipe), scaled=scaled(run.recipe), methods=methods, seeds=seeds,
-                command=old.get('command') or run.command, options=run.options, data=data, **provenance(), machine=_machine(run.device),
+                command=old.get('command') or run.command, options=run.options, data=data,
+                **provenance(), machine=_machine(run.device),
                 started=old.get('started', now()), vocab=[str(o) for o in run.dls.vocab],
                 mean=[float(o) for o in stats[0]], std=[float(o) for o in stats[1]],
                 teacher=next(filter(None, teachers), None))

@@ -106,7 +106,7 @@ class Recipe:
     data_seed:int=_option(42, _seed) # Seed of the held-out part and of the labelled images
     teacher:str='vit_mini'          # A name of timm or of this package, hf-hub:...; several: A,B
     teacher_args:dict=field(default_factory=dict) # Options of its creation, as JSON: '{"depth": 4}'
-    teacher_checkpoint:str|None=None # Its weights: a file or the name of published ones; several: A,B
+    teacher_checkpoint:str|None=None # Its weights: a file or a published name; several: A,B
     teacher_weights:str|None=_option(None, _weights) # Of several teachers, such as 2,1; none: alike
     teacher_stats:dict=_stats_option() # '{"mean": [r, g, b], "std": [r, g, b]}' if no file says it
     class_map:str|None=_option(None, _own_classes) # From its own classes: .json, .csv, or imagenet
@@ -119,7 +119,8 @@ class Recipe:
     teacher_size:int|None=_option(None, _at_least(8)) # Side of the teacher's images; none: size
     teacher_head_epochs:int=_option(0, _at_least(0)) # First train its new classifier alone so long
     teacher_frozen:int=_option(0, _at_least(0)) # So many of its first layers are not trained
-    teacher_augment:str|None=_option(None, _one_of('conv', 'tokens', 'none')) # Of its images; none: augment
+    teacher_augment:str|None=_option( # Of its images; none: augment
+        None, _one_of('conv', 'tokens', 'none'))
     teacher_min_crop:float|None=_option(None, _up_to_1) # Of its images; none: min_crop
     teacher_mixup:float=_option(0., _alpha) # Alpha of mixup in its training
     teacher_cutmix:float=_option(0., _alpha) # Alpha of CutMix in its training

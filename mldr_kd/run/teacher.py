@@ -174,7 +174,8 @@ def _build_teacher(run):
     if kept: _check_kept(run, teacher, kept)
     elif r.teacher_epochs and (r.teacher_pretrained or r.teacher in PUBLISHED):
         _start_head(run, teacher, make)
-    if r.teacher_checkpoint and teacher.loaded['missing'] and not r.teacher_epochs: raise InputError(
+    missing = r.teacher_checkpoint and teacher.loaded['missing']
+    if missing and not r.teacher_epochs: raise InputError(
         f'{r.teacher_checkpoint} has other classes than the {run.data.n_classes} of the data, so '
         "the teacher's classifier would be new; train it (--teacher_epochs)")
     run.kept, run.learnable = kept, [p for p in teacher.parameters() if p.requires_grad]
@@ -440,7 +441,8 @@ def _train_teacher(run):
     if r.teacher_head_epochs: _train_head(run)
     if r.teacher_frozen: _freeze_first(run.teacher.model, r.teacher_frozen)
     cbs = [FrozenStats()]*bool(r.teacher_frozen)
-    if r.teacher_mixup or r.teacher_cutmix: cbs.append(MixupCutmix(r.teacher_mixup, r.teacher_cutmix))
+    if r.teacher_mixup or r.teacher_cutmix:
+        cbs.append(MixupCutmix(r.teacher_mixup, r.teacher_cutmix))
     layout = run.device == 'cpu' and run.teacher.stages[0].kind == 'conv' # four times as fast there
     learn = distill_learner(run.teacher_dls, run.teacher, None, 'scratch', path=run.teachers,
                             seed=r.data_seed, cbs=cbs, precision=r.teacher_train_precision,
@@ -537,7 +539,8 @@ def teacher_doubts(
         f'the teacher is at chance: {100*right/n:.1f}% of {n} images, and the most frequent class '
         f'alone gives {100*share:.1f}%; {mend}')
     if scratch is not None and top1 < scratch: out.append(
-        f'the teacher ({top1:.2f}%) is worse than the student from scratch ({scratch:.2f}%); {mend}')
+        f'the teacher ({top1:.2f}%) is worse than the student from scratch ({scratch:.2f}%); '
+        f'{mend}')
     return out
 
 def scratch_top1(folder)->float|None: # Percent, the mean over seeds; None before such a run
@@ -584,7 +587,8 @@ def _prepare(run)->dict:
                      run.teachers/'teacher.safetensors' if r.teacher_epochs else
                      r.teacher_checkpoint or ''))
     facts['weights'] = weights_digest(plain_state(teacher))
-    if r.class_map: facts['weights'] = digest([facts['weights'], repr(teacher.class_map.groups)], 16)
+    if r.class_map:
+        facts['weights'] = digest([facts['weights'], repr(teacher.class_map.groups)], 16)
     if run.kept: facts |= {k: run.kept[k] for k in ('n_train', 'seconds')}
     if train: _keep_teacher(run, facts)
     elif run.kept and not rank(): _drop_training(run)  # a stop may have come ahead of it
