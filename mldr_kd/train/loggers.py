@@ -8,6 +8,7 @@ __all__ = ['LOGGERS', 'Guarded', 'EpochLog', 'check_logger', 'logger']
 # %% ../../nbs/47_train.loggers.ipynb #47000003
 import importlib.util, netrc, os
 from pathlib import Path
+import mldr_kd.compat  # ahead of fastai
 from fastai.callback.core import (Callback, CancelBatchException, CancelEpochException,
     CancelFitException, CancelStepException, CancelTrainException, CancelValidException)
 from fastai.learner import Recorder
