@@ -20,7 +20,7 @@ from ..core import InputError, check_name
 from ..datasets import open_rgb
 from ..files import atomic_write, read_json, read_tensors, write_json
 from ..models.stages import StagedModel
-from ..models.zoo import create_model, read_header
+from ..models.zoo import ALIASES, PUBLISHED, create_model, read_header
 from ..train.checks import Teachers
 from ..train.export import load_student
 from .analysis import ece, reliability
@@ -325,6 +325,8 @@ def _licence(recipe)->str:
     if recipe.teacher_epochs and not recipe.teacher_pretrained: return 'trained for this run'
     if not recipe.teacher_pretrained: return 'not stated with its weights'
     def of(name):
+        if name in PUBLISHED and 'efficientnet' in PUBLISHED[name].repo: return 'Apache-2.0'
+        name = ALIASES.get(name, (name,))[0]
         cfg = timm.get_pretrained_cfg(name.removeprefix('hf-hub:'), allow_unregistered=True)
         return getattr(cfg, 'license', None) or 'not stated by timm; see the page of its weights'
     return ', '.join(dict.fromkeys(of(o.teacher) for o in teachers_of(recipe)))
