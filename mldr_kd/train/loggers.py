@@ -9,14 +9,14 @@ __all__ = ['LOGGERS', 'Guarded', 'EpochLog', 'check_logger', 'logger']
 import importlib.util, netrc, os
 from pathlib import Path
 import mldr_kd.compat  # ahead of fastai
-from fastai.callback.core import (Callback, CancelBatchException, CancelEpochException,
-    CancelFitException, CancelStepException, CancelTrainException, CancelValidException)
+from fastai.callback import core as fastai_events
+from fastai.callback.core import Callback
 from fastai.learner import Recorder
 from ..core import InputError, check_name
 
 # %% ../../nbs/47_train.loggers.ipynb #47000007
-_ON_PURPOSE = (CancelBatchException, CancelEpochException, CancelFitException, CancelStepException,
-               CancelTrainException, CancelValidException)
+_ON_PURPOSE = MemoryError, *(v for k, v in vars(fastai_events).items()
+                             if k.startswith('Cancel') and k.endswith('Exception'))
 
 class Guarded(Callback):
     "A callback that only observes; if it raises, it is named and left out"
@@ -24,9 +24,10 @@ class Guarded(Callback):
     def __init__(self,
         make,      # Makes the callback when a training begins
         close=None,# Called when the training ends
-        log=print  # Takes the sentence
+        log=print, # Takes the sentence
+        name=''    # Of the tracker, said before there is a callback
     ):
-        self.make, self.close, self.log = make, close, log
+        self.make, self.close, self.log, self.title = make, close, log, name
         self.cb, self.order = None, Recorder.order + 1
 
     def __call__(self, event):
@@ -42,11 +43,16 @@ class Guarded(Callback):
         try: return f()
         except _ON_PURPOSE: raise
         except Exception as e:
-            name = type(self.cb).__name__ if self.cb is not None else 'a logger'
+            if isinstance(e, IndexError) and e.__context__ and not e.__context__.args:
+                e = e.__context__  # fastai reads the first argument of what a callback raised
+            name = type(self.cb).__name__ if self.cb is not None else self.title or 'a logger'
             text = (str(e).strip().splitlines() or [''])[-1].strip()
             self.log(f'{name} failed at {event} and is left out, the training goes on: '
-                     f'{type(e).__name__}: {text}')
-            self.cb = self.close = None
+                     + ': '.join(filter(None, [type(e).__name__, text])))
+            close, self.cb, self.close = self.close, None, None
+            if close and f is not close: # what it has begun is ended
+                try: close()
+                except Exception: pass
 
 # %% ../../nbs/47_train.loggers.ipynb #4700000c
 class EpochLog(Callback):
@@ -99,7 +105,8 @@ def check_logger(
 )->str:      # `name`
     "Refuse a tracker that is unknown or not installed"
     check_name(name, LOGGERS, 'logger')
-    if importlib.util.find_spec(name) is not None: return name
+    spec = importlib.util.find_spec(name)
+    if spec is not None and spec.origin: return name  # a folder of that name is no package
     raise InputError(f'the logger {name!r} needs the package {name}, which is not installed; '
                      f'pip install {name}, or leave the option out')
 
@@ -118,4 +125,4 @@ def logger(
         return cb
     def close():
         while ends: ends.pop()()
-    return Guarded(begin, close, log)
+    return Guarded(begin, close, log, name)
