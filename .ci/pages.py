@@ -244,6 +244,8 @@ def main():
     readme = (root/'README.md').read_text()
     bad += [f'README.md: no file for the link {o}' for o in re.findall(r'\]\((?!\w+:|#)([^)#]+)', readme)
             if not (root/o).exists()]
+    bad += [f'README.md has what only the site shows: {o}' for o in re.findall(
+        r'\{=html\}|<p |:::|\bdownload>', readme)]
     count = {k: sum(len(getattr(p, k)) for p in pages.values()) for k in ('links', 'images', 'ids', 'tables')}
     count |= {k: sum(getattr(p, k) for p in pages.values()) for k in ('sources', 'folded')}
     print(f'{len(pages)} pages, {count["links"]} links, {count["ids"]} anchors, {count["images"]} images, '

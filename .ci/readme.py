@@ -21,6 +21,7 @@ def shown(nb):
     def notebook(m): return f"]({notebooks.get(m[1], m[1])})"
     def local(text):   # without what only the site shows
         text = re.sub(r'^::: \{\.content-visible.*?^:::$', '', text, flags=re.M | re.S)
+        text = re.sub(r'^```\{=html\}\n<p class="page-head">.*?^```$', '', text, flags=re.M | re.S)
         text = re.sub(r'^(?=\[\*\*)', '- ', text, flags=re.M)   # cards
         text = re.sub(r'(!\[[^\]]*\]\()(?=[\w.]+\.svg\))', r'\1nbs/', text)
         return re.sub(r'\]\(([\w.]+\.html)(?:#[^)]*)?\)', notebook, text)

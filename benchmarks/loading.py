@@ -3,11 +3,11 @@
     python benchmarks/loading.py [--path FOLDER] [--out benchmarks/loading.csv]
 
 FOLDER is one of images by class, for torchvision's ImageFolder; without it 200 classes of 50 JPEG
-images of 64 pixels are made, and for the start-up 200 classes of 500 files, as in Tiny-ImageNet. Start-up is the time until a loader could be asked for its first
-batch: this package lists the files, splits them in three parts and knows the data by its content,
-torchvision's ImageFolder lists them. Loading is whole passes over some of the images: decode,
-random resized crop, flip, normalise, collate. The two take turns; medians. One thread of PyTorch in
-each process."""
+images of 64 pixels are made, and for the start-up 200 classes of 500 files, as in Tiny-ImageNet.
+Start-up is the time until a loader could be asked for its first batch: this package lists the files
+and splits them in three parts, torchvision's ImageFolder lists them. Loading is a pass over some
+batches: decode, random resized crop, flip, normalise, collate. The two take turns; medians. One
+thread of PyTorch in each process."""
 import argparse, csv, io, statistics, tempfile, time
 from pathlib import Path
 import numpy as np, torch

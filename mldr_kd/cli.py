@@ -101,6 +101,7 @@ def _parse(
     row = getattr(o, 'row', None)
     return o, {f.name: getattr(row, f.name) for f in fields(Recipe) if row and f.name in words}
 
+# %% ../nbs/70_cli.ipynb #8f9ae2af
 _NONE_IS_A_NAME = 'train_dir', 'valid_dir', 'test_dir', 'teacher_augment'
 _MAY_BE_NONE = {f.name for f in fields(Recipe) if type(None) in get_args(f.type)}
 
@@ -161,6 +162,7 @@ def _sentence(e)->str:
     text = ' '.join(o if len(o) < 300 else f'{o[:100]}...{o[-20:]}' for o in str(e).split())
     return re.sub(r'^Exception occured in `\w+` when calling event `\w+`:\s*', '', text)
 
+# %% ../nbs/70_cli.ipynb #8bec1754
 # what only Python offers, and what to do in a shell
 _PHRASES = {
     r'create the model with n_classes=\d+, or give adapt=True': 'give other weights, or --adapt',
@@ -363,6 +365,7 @@ def _resume_line(o, name)->str:
     where = [] if o.out == 'runs' else ['--out', o.out]
     return shlex.join(['mldr_distill', '--resume', *where, '--name', name])
 
+# %% ../nbs/70_cli.ipynb #fd59f495
 def _compare_in(
     run,             # The `Run`
     methods, seeds,  # Names, and how many seeds
@@ -420,6 +423,7 @@ def _on_gpu(o, r, given, device, **card)->tuple: # Options and recipe
     if fast['precision'] != r.precision: r = variant(r, precision=fast['precision'])
     return (replace(o, channels_last=fast['channels_last']) if o.channels_last is None else o), r
 
+# %% ../nbs/70_cli.ipynb #dcc00a4f
 def _replay(o):
     "What `mldr_distill --replay FILE` does"
     from mldr_kd.run.experiment import replay

@@ -475,6 +475,7 @@ def image_dls(
     dls.scale = aug.scale
     return dls
 
+# %% ../nbs/07_data.ipynb #34d121dc
 def _unlabelled_line(dls)->str:
     "How training images with and without labels share the batches"
     dl, n = dls.train, len(dls.parts.unlabelled)

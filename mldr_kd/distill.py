@@ -304,6 +304,7 @@ def _check_one_image(self:Distill, *args):
     "Refuse a training batch of one image where BatchNorm can't take it"
     with batch_of_one(), torch.no_grad(), seeded(0): copy.deepcopy(self.net).train()(*_first(args))
 
+# %% ../nbs/40_distill.ipynb #4972bf42
 def _first_images(dls):
     "Two images of the validation part"
     with seeded(0):
@@ -513,6 +514,7 @@ def distill_learner(
     if compile: _compile(learn, {} if compile is True else dict(backend=compile))
     return learn
 
+# %% ../nbs/40_distill.ipynb #f6b12c26
 def _set_device(dls, device, student):
     "Where batches go; PyTorch's own loaders leave them where they are, and the Learner moves them"
     if all(hasattr(dl, 'to') for dl in dls.loaders):
@@ -559,6 +561,7 @@ def _pair(dls, student, teacher, method, seed, teacher_checkpoint, teacher_size,
         raise InputError('student and teacher are the same module; give the student its own')
     return _staged(row, method, student, teacher, size, teacher_size)
 
+# %% ../nbs/40_distill.ipynb #d5565e0c
 def _teacher(teacher, dls, n, seed, checkpoint, size, class_map):
     "A teacher as a module, with the map of its classes"
     if isinstance(teacher, str):

@@ -264,6 +264,7 @@ def load_checkpoint(
 
 def _plain(model): return model.model if isinstance(model, StagedModel) else model
 
+# %% ../../nbs/13_models.zoo.ipynb #bb5b3651
 def _in_order(state, own)->dict:
     "Weights of the same layers in the same order, under the names of the model"
     return dict(zip(own, state.values())) if len(own) == len(state) else state
@@ -533,6 +534,7 @@ def create_model(
     staged = _staged(timm_name, kwargs, img_size, pretrained and not checkpoint, stats)
     return load_checkpoint(staged, checkpoint, adapt, stats) if checkpoint else staged
 
+# %% ../../nbs/13_models.zoo.ipynb #35ee32a3
 def _from_header(path, name, n_classes, img_size, model_args):
     "Model, classes and image size that the user left open, as the header of the file states them"
     h = read_header(path)

@@ -29,9 +29,9 @@ from ..train.resume import MetricsCSV, Resume
 from ..distill import distill_learner
 from ..train.loggers import check_logger, logger
 from ..train.replay import kept_step, read_step, replay_step
-from mldr_kd.run.recipes import (
-    Recipe, check_recipe, check_same, lr_at, read_config, read_results, recipe_facts, recipe_from,
-    scaled)
+from .recipes import (
+    Recipe, check_recipe, check_same, lr_at, read_config, read_results)
+from .recipes import recipe_facts, recipe_from, scaled
 from .teacher import (
     Progress, Run, build_student, check_teacher_weights, data_facts, now, opt_for, predict,
     prepare_teacher, provenance, save_predictions, topk_accuracy, training)

@@ -61,6 +61,7 @@ def _expect(
         if not ok(v, recipe): raise InputError(f'{key} is {v!r}; {want} was expected')
     return check
 
+# %% ../../nbs/50_run.recipes.ipynb #baef235c
 def _at_least(low): return _expect(f'{low} or more', lambda v, r: v >= low)
 
 def _one_of(*names): return lambda key, v, r: check_name(v, names, key)

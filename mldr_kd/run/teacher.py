@@ -135,6 +135,7 @@ class Run:
         path = self.recipe.student_checkpoint
         return path and (weights_digest(read_state(path)) if Path(path).is_file() else path)
 
+# %% ../../nbs/52_run.teacher.ipynb #c714448b
 def _command_line()->str:
     "The command of this package that is running; '' in a notebook or another program"
     name = Path(sys.argv[0]).name
@@ -181,6 +182,7 @@ def _build_teacher(run):
     run.kept, run.learnable = kept, [p for p in teacher.parameters() if p.requires_grad]
     return teacher
 
+# %% ../../nbs/52_run.teacher.ipynb #e793709a
 def _several(run):
     "Several teachers, each with a `Run` of its own; `prepare_teacher` makes them ready"
     folder, w = run.teachers, run.recipe.teacher_weights
@@ -192,6 +194,7 @@ def _several(run):
     return Teachers([o.teacher for o in run.several], w and [float(v) for v in w.split(',')],
                     run.dls)
 
+# %% ../../nbs/52_run.teacher.ipynb #aad0798d
 def data_facts(dls)->dict: # images, classes, id
     "What is known of the data by its content: the same wherever it lies"
     images = {k: len(dl.dataset) for k, dl in zip(('train', 'valid', 'test'), dls.loaders)}
@@ -556,6 +559,7 @@ def prepare_teacher(
     if run.teacher_facts: return run.teacher_facts
     with nullcontext() if rank() else _teacher_lock(run): return _prepare(run)
 
+# %% ../../nbs/52_run.teacher.ipynb #6a79cc82
 def _teacher_lock(run):
     "One process trains a teacher, others wait for it"
     try: return _entered(lock_folder(run.teachers, name='.teacher.lock'))
@@ -569,6 +573,7 @@ def _entered(context):
     stack.enter_context(context)
     return stack
 
+# %% ../../nbs/52_run.teacher.ipynb #062fda66
 def _prepare(run)->dict:
     "Train the teacher if need be, measure and check it"
     r, start = run.recipe, time.perf_counter()

@@ -196,6 +196,7 @@ def imagenet_names()->dict: # name -> number in ImageNet-1k
         for o in (wnid, first, f'{first} ({wnid})'): found.setdefault(o, []).append(i)
     return {k: o[0] for k, o in found.items() if len(o) == 1}
 
+# %% ../../nbs/34_train.checks.ipynb #ca4a7022
 def read_class_map(
     what,      # 'imagenet', a .json or .csv file, or a dictionary
     vocab,     # Names of the data's classes
@@ -211,6 +212,7 @@ def read_class_map(
         f"({', '.join(lacking[:5])}{', ...'*(len(lacking) > 5)}); add them to the map")
     return ClassMap([_teachers_classes(given[str(o)], str(o), known) for o in vocab])
 
+# %% ../../nbs/34_train.checks.ipynb #ea17d0d1
 def _map_file(path)->dict:
     "The class map in a file"
     path = Path(path)

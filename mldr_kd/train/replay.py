@@ -85,6 +85,7 @@ def _write_step(learn, path, error, facts)->int: # Bytes
     with atomic_write(path) as f: save_file(state, f, metadata={_KEY: json.dumps(header)})
     return path.stat().st_size
 
+# %% ../../nbs/46_train.replay.ipynb #5810c655
 _KEY = 'mldr_kd_step'
 
 def read_step(
