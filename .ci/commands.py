@@ -19,8 +19,7 @@ cifar = f"{weak} --size 32 --per_class 2 --teacher_args '{small_vit}'"
 study = f"--teacher_epochs 1 --teacher_args '{small_vit}'"
 short = {  # beginning of a line: what is appended to it; the longest beginning counts
     'mldr_distill': '--seeds 1 --name ci',
-    # six steps of eight images: the protocol's learning rate is for 300 epochs of batches of 128
-    'mldr_distill --dataset folder': f'{weak} --teacher_epochs 1 --bs 8 --teacher_bs 8 --lr 0.002',
+    'mldr_distill --dataset folder': f'{weak} --teacher_epochs 1 --bs 8 --teacher_bs 8',
     'mldr_distill --dataset cifar100': cifar,
     'torchrun': cifar,
     'mldr_distill --resume': '',

@@ -8,13 +8,13 @@ __all__ = ['interval', 'accuracy_facts', 'agreement', 'macs', 'images_per_second
            'update_report']
 
 # %% ../../nbs/62_run.report.ipynb #62a00003
+import logging
 from pathlib import Path
 import matplotlib.pyplot as plt, numpy as np, pandas as pd, timm, torch
 from huggingface_hub import EvalResult, ModelCardData
 from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.benchmark import Timer
 from torch.utils.flop_counter import FlopCounterMode
 from ..core import InputError, check_name
 from ..datasets import open_rgb
@@ -77,6 +77,9 @@ def images_per_second(
     seconds:float=1. # At least so long
 )->float:
     "Median speed with the present number of threads"
+    # it warns of a CUDA toolkit without a GPU, and loads setuptools: not when mldr_kd is imported
+    logging.getLogger('torch.utils.cpp_extension').setLevel(logging.ERROR)
+    from torch.utils.benchmark import Timer
     own = next(model.parameters(), None) if isinstance(model, torch.nn.Module) else None
     x = torch.rand(batch, 3, size, size, device=None if own is None else own.device)
     timer = Timer('model(x)', globals=dict(model=model, x=x), num_threads=torch.get_num_threads())
