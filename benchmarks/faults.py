@@ -9,23 +9,25 @@ undisturbed run, bit for bit. With --stops a whole mldr_distill is stopped ahead
 operations on files, resumed and compared, operation after operation; rows that the file has are
 not done again.
 """
-import argparse, csv, json, os, platform, random, re, resource, shutil, signal, socket
-import subprocess, sys, tempfile, time
+import argparse, csv, hashlib, http.server, json, os, platform, random, re, resource, shutil
+import signal, socket, subprocess, sys, tarfile, tempfile, threading, time
 from datetime import date
+from functools import partial
 from pathlib import Path
 import numpy as np, torch
 import mldr_kd.compat  # ahead of fastai
 from fastai.callback.core import Callback
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from mldr_kd.cli import mldr_distill
 from mldr_kd.core import InputError
-from mldr_kd.datasets import CIFAR, cifar100_parts, folder_parts, readable
+from mldr_kd.datasets import CIFAR, Archive, cifar100_parts, folder_parts, locate, readable
 from mldr_kd.dist import join, rank
 from mldr_kd.distill import distill_learner
 from mldr_kd.files import write_json
 from mldr_kd.testing import folder_content, stopped, toy_dls, toy_pair
 from mldr_kd.train import resume
-from mldr_kd.train.resume import MetricsCSV, Resume
+from mldr_kd.train.resume import MetricsCSV, Resume, read_state, write_state
 
 class NaNAt(Callback):
     "A batch with NaN in it"
@@ -263,6 +265,150 @@ def faults(n, reference):
     yield 'wrong teacher (other classes)', *refused(lambda: distill_learner(dls, student, ten), n)
     if n == 2: yield 'lost machine (torchrun, two nodes on this one)', *lost_machine(reference)
 
+def foreign_names(n)->tuple:
+    "States whose checksum is right and whose files have names outside of the run's folder"
+    path = new_folder()
+    wait(start(lambda: run(path, [killed_at(9)]), n)); messages()
+    outside, said = path.parent/'outside', ''
+    for name in (str(outside), '../outside', '../../outside', 'student.safetensors'):
+        for f in (path/'state').glob('state-*.pt'):
+            write_state(f, {**read_state(f), 'files': {name: torch.zeros(9, dtype=torch.uint8)}})
+        ok, text = refused(lambda: run(path), n)
+        said = said or text
+        left = [o for o in (outside, path.parent.parent/'outside', path/'student.safetensors')
+                if o.exists()]
+        if not ok or left: return False, text, 4
+    return True, said, 4
+
+def images(home, classes=('ant', 'bee'), each=12, shade=60):
+    "A folder of images of a size of 32 pixels, a class brighter than the other"
+    for k, c in enumerate(classes):
+        (home/c).mkdir(parents=True)
+        for i in range(each):
+            Image.new('RGB', (32, 32), (9*i, shade, 120*k + 40)).save(home/c/f'{i}.png')
+
+def words(data, out, *methods, name='run')->list:
+    "Options of a small comparison"
+    return ['--dataset', 'folder', '--path', data, '--size', 32, '--teacher', 'vit_mini',
+            '--teacher_epochs', 1, '--teacher_bs', 8, '--student', 'resnet_mini', '--bs', 8,
+            '--epochs', 1, '--seeds', 2, '--threads', 1, '--allow_weak_teacher', '--out', out,
+            '--name', name, '--methods', *methods]
+
+def shell(*commands)->tuple:
+    "Commands in the shell at once: exit codes, what they printed"
+    beside = Path(sys.executable).parent
+    both = [subprocess.Popen([str(beside/c[0]), *map(str, c[1:])], text=True,
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE) for c in commands]
+    out = [''.join(o.communicate()) for o in both]
+    return [o.returncode for o in both], '\n'.join(out)
+
+def last(text)->str: return ([''] + [o for o in text.splitlines() if o.strip()])[-1]
+
+def weights_of(folder)->dict:
+    "For each method and seed how often there is a row, and its weights"
+    rows = [json.loads(o) for o in (folder/'results.jsonl').read_text().splitlines()]
+    names = [(r['method'], r['seed']) for r in rows]
+    def student(m, k): return (folder/f'{m}-seed{k}'/'student.safetensors').read_bytes()
+    return {o: (names.count(o), student(*o)) for o in names}
+
+def shared_folder(first='mldr_compare', second='mldr_compare', die=False)->tuple:
+    "Two commands into one folder, both to the end or one killed; then the rows of one alone"
+    home = Path(tempfile.mkdtemp())
+    images(home/'data')
+    methods = 'scratch', 'kd', 'mldr'
+    alone, both = ([first, *words(home/'data', home/o, *methods)] for o in ('alone', 'both'))
+    assert shell(alone)[0] == [0]
+    other = [second, *both[1:]]
+    if die:
+        beside = Path(sys.executable).parent
+        dying = subprocess.Popen([str(beside/first), *map(str, both[1:])], text=True,
+                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        rows = home/'both'/'run'/'results.jsonl'
+        while not rows.exists() and dying.poll() is None: time.sleep(.01)
+        time.sleep(.3)
+        dying.kill(); dying.wait()
+        codes, text = shell(other, both)
+    else: codes, text = shell(both, other)
+    ok = codes == [0, 0] and 'Traceback' not in text
+    found, expected = weights_of(home/'both'/'run'), weights_of(home/'alone'/'run')
+    times = [o[0] for o in found.values()]
+    equal = sum(found.get(k) == o for k,o in expected.items())
+    return ok and times == [1]*6 and equal == 6, (
+        f'they ended with {codes}; {sum(times)} rows of 6, {equal} with the weights that one '
+        'command alone comes to' + ('' if ok else f': {last(text)}'))
+
+def belongs(what)->tuple:
+    "A comparison to which something else is added: exchanged weights, other rows, more images"
+    home = Path(tempfile.mkdtemp())
+    images(home/'data')
+    given = home/'data', home/'runs'
+    assert shell(['mldr_compare', *words(*given, 'scratch', 'kd')])[0] == [0]
+    rows = home/'runs'/'run'/'results.jsonl'
+    if what == 'teacher':
+        file, = (home/'runs'/'teachers').glob('*/teacher.safetensors')
+        save_file({k: v + .1 for k,v in load_file(file).items()}, file)
+    elif what == 'images': Image.new('RGB', (32, 32)).save(home/'data'/'ant'/'new.png')
+    else:                                # rows of a run on other data
+        images(home/'other', ('oak', 'elm'), shade=200)
+        assert shell(['mldr_compare', *words(home/'other', home/'else', 'scratch')])[0] == [0]
+        strange = (home/'else'/'run'/'results.jsonl').read_text()
+        rows.write_text(strange + rows.read_text())
+    before = rows.read_bytes()
+    codes, text = shell(['mldr_compare', *words(*given, 'mldr')])
+    return codes == [2] and 'Traceback' not in text and rows.read_bytes() == before, last(text)
+
+def downloads(n=2, tries=5)->tuple:
+    "Processes that download one archive at once, from a server on this machine"
+    home = Path(tempfile.mkdtemp())
+    (home/'toy').mkdir()
+    (home/'toy'/'data').write_bytes(random.Random(0).randbytes(20_000_000))
+    with tarfile.open(home/'toy.tar.gz', 'w:gz', compresslevel=1) as t: t.add(home/'toy', 'toy')
+    md5 = hashlib.md5((home/'toy.tar.gz').read_bytes()).hexdigest()
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        fetched = 0
+        def log_message(self, *args): pass
+        def do_GET(self): Handler.fetched += 1; super().do_GET()
+    at = partial(Handler, directory=str(home))
+    server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), at)
+    toy = Archive('toy', 'toy', ('data',), 'toy.tar.gz',
+                  f'http://127.0.0.1:{server.server_port}/toy.tar.gz', md5)
+    pids = []
+    for k in range(tries):   # forked ahead of the server's thread
+        pids += [start(lambda k=k: locate(toy, home/f'place{k}'))[0] for _ in range(n)]
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    codes, text = wait(pids), messages()
+    server.shutdown(); server.server_close()
+    whole = [(home/f'place{k}'/'toy'/'data').read_bytes() == (home/'toy'/'data').read_bytes()
+             and os.listdir(home/f'place{k}') == ['toy'] for k in range(tries)]
+    ok = codes == [0]*len(pids) and all(whole) and Handler.fetched == tries
+    return ok, f'{Handler.fetched} downloads for {n*tries} processes in {tries} places', tries
+
+def launched()->tuple:
+    "mldr_compare under torchrun: one report, no refusals of each other"
+    home = Path(tempfile.mkdtemp())
+    images(home/'data')
+    program = Path(sys.executable).parent/'mldr_compare'
+    command = ['torchrun', '--standalone', '--nproc-per-node=2', program,
+               *words(home/'data', home/'runs', 'scratch', 'kd')]
+    codes, text = shell(command)
+    times = [o[0] for o in weights_of(home/'runs'/'run').values()] if codes == [0] else []
+    ok = times == [1]*4 and 'Traceback' not in text
+    return ok, f'it ended with {codes[0]}, {sum(times)} rows of 4' if ok else last(text)
+
+def commands(n):
+    "Faults of whole commands, for one command and for two at once"
+    if n == 1:
+        yield 'a state that names files outside of its run', *foreign_names(n)
+        yield "a teacher's weights exchanged between two methods", *belongs('teacher')
+        yield 'images added between two methods', *belongs('images')
+        yield "another run's rows in results.jsonl", *belongs('rows')
+    else:
+        yield 'mldr_compare twice into one folder', *shared_folder()
+        yield 'mldr_distill and mldr_compare into one folder', *shared_folder('mldr_distill')
+        yield 'the same, one killed during its second run', *shared_folder(die=True)
+        yield 'downloads at once', *downloads(n)
+        yield 'mldr_compare under torchrun', *launched()
+
 def table(n_kills=50, processes=(1, 2))->list[dict]:
     "One row per fault and number of processes"
     rows = []
@@ -278,7 +424,7 @@ def table(n_kills=50, processes=(1, 2))->list[dict]:
             k['same_ends'] == k['ends'] and not k['half_written'],
             f"{k['ends']} runs, killed {k['tried']} times; {k['same_ends']} came to the same end; "
             f"{k['half_written']} half-written files left", k['tried'])
-        for fault in faults(n, reference): add(n, *fault)
+        for fault in (*faults(n, reference), *commands(n)): add(n, *fault)
     return rows
 
 HOME = Path(tempfile.gettempdir())/'mldr-stops'  # one place: configurations name the folder

@@ -178,13 +178,14 @@ def _in_shell(text:str, names:dict)->str: # names: type of each option
     if 'key of a recipe' in text: return text  # it speaks of a file
     for old, new in _PHRASES.items(): text = re.sub(old, new, text)
     def option(m):
-        key, value = m[1], (m[2] or '').strip('\'"')
+        key, value = m[1], m[2] or ''
+        if value[:1] in ('"', "'"): value = shlex.quote(value[1:-1])
         key = dict(method='methods', img_size='size').get(key, key)
         if key not in names or not m[2] and '_' not in key: return m[0]
         if value in ('True', 'False') and names[key] in (bool, _Flag):
             return f'--{key}' if value == 'True' else f'--no_{key}'
         return f'--{key} {value}'.strip()
-    value = r'(?:=([^\s;,()]+))?'
+    value = r"""(?:=('[^']*'|"[^"]*"|[^\s;,()]*[^\s;,():]))?"""
     return re.sub(rf"(?<![\w.'\"/-])([a-z]\w*){value}(?![\w/'\"]|\.\w)", option, text)
 
 def _option_types(options)->dict:
@@ -314,10 +315,11 @@ def _headline(r, what, device)->str:
             f'with {torch.get_num_threads()} threads')
 
 # %% ../nbs/70_cli.ipynb #07e3e74d
-def _kept(folder, methods)->str:
+def _kept(folder)->str:
     "Where the best student of an interrupted run is"
-    from mldr_kd.run.experiment import best_student
-    best = best_student(folder, methods)
+    from mldr_kd.run.recipes import read_config
+    config = folder/'config.json'
+    best = read_config(config).get('student') if config.exists() else None
     if best is None: return f'no epoch has ended yet, so no student was kept in {folder}'
     return (f"the best student so far is {folder/'student.safetensors'} ({best['run']}, epoch "
             f"{best['epoch']}, {best['valid_top1']:.2f}% on the held-out part)")
@@ -384,12 +386,12 @@ def _compare_in(
         _drop_empty(folder)
         if not (folder/'config.json').exists():
             raise _Stopped('stopped before anything was trained; nothing was kept') from None
-        raise _Stopped(f'stopped; {_kept(folder, methods)}; to continue: {again}') from None
+        raise _Stopped(f'stopped; {_kept(folder)}; to continue: {again}') from None
     except InputError as e:
         if rank(): raise
         _drop_empty(folder)
         if not (folder/'student.safetensors').exists(): raise
-        raise InputError(f'{_sentence(e)}; {_kept(folder, methods)}') from e
+        raise InputError(f'{_sentence(e)}; {_kept(folder)}') from e
 
 def _drop_empty(folder):
     if folder.is_dir() and not any(folder.iterdir()): folder.rmdir()
