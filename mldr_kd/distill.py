@@ -34,7 +34,8 @@ from .models.zoo import create_model, load_checkpoint
 from .train.cache import TeacherCache, cache_facts
 from .train.checks import (
     IMAGES, TEACHER, FiniteCheck, Teachers, batch_of_one, check_labels, check_model, class_count,
-    class_map_for, class_names, eval_mode, read_class_map, renorm_for, smallest_batch, train_labels)
+    class_map_for, class_names, doubt_stats, eval_mode, note_stats, read_class_map, renorm_for,
+    smallest_batch, train_labels)
 from .train.export import export_student
 from .train.parallel import DistributedLearner
 from .train.precision import autocast, check_precision, run_precision, speed_callbacks
@@ -505,6 +506,7 @@ def distill_learner(
         distill.compiled = partial(read_model, compiled)
     speed = speed_callbacks(dls.device, precision, channels_last, compile)
     model = DistillModel(student, loss, renorm_for(student, dls), row.student_stages)
+    note_stats(student, dls)
     learn = DistillLearner(
         dls, model, loss_func=loss_func or TaskLoss(label_smoothing), opt_func=opt_func, lr=lr,
         wd=wd, metrics=metrics, path=path,
@@ -518,6 +520,7 @@ def distill_learner(
 def _set_device(dls, device, student):
     "Where batches go; PyTorch's own loaders leave them where they are, and the Learner moves them"
     if all(hasattr(dl, 'to') for dl in dls.loaders):
+        if device is None and dls.device is None: device = 'cpu'  # fastai leaves them there
         if device is not None: dls.to(pick_device(device))
         return
     own = next(student.parameters(), None) if isinstance(student, nn.Module) else None
@@ -572,6 +575,7 @@ def _teacher(teacher, dls, n, seed, checkpoint, size, class_map):
             own = n if class_map is None else None
             teacher = create_model(teacher, own, size, checkpoint=checkpoint)
     elif checkpoint is not None: load_checkpoint(teacher, checkpoint)
+    elif not isinstance(teacher, StagedModel): doubt_stats(teacher, dls)
     if class_map is not None:
         names = class_names(dls) or list(range(n))
         teacher.class_map = read_class_map(class_map, names, getattr(teacher, 'vocab', None))
@@ -582,7 +586,10 @@ def _staged(row, method, student, teacher, size, teacher_size):
     own = callable(method)
     def wrap(model, wanted, size):
         if isinstance(model, StagedModel) or own or not wanted: return model
-        return StagedModel(model, size)
+        staged = StagedModel(model, size)
+        for k in ('mean', 'std', 'vocab', 'class_map'):  # what its user has said of it
+            if hasattr(model, k): setattr(staged, k, getattr(model, k))
+        return staged
     both = row.teacher_stages or method == 'ofa' # its loss is built from the teacher's stages
     if both and isinstance(teacher, Teachers): raise InputError(
         f"'{method_name(method)}' reads stages of the teacher, and several teachers have none in "

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['IMAGES', 'TEACHER', 'eval_mode', 'check_model', 'train_labels', 'check_labels', 'smallest_batch', 'class_count',
-           'class_names', 'batch_of_one', 'data_stats', 'renorm_for', 'class_order', 'ClassMap', 'imagenet_names',
-           'read_class_map', 'class_map_for', 'Teachers', 'NonFiniteLoss', 'FiniteCheck']
+           'class_names', 'batch_of_one', 'data_stats', 'renorm_for', 'doubt_stats', 'note_stats', 'class_order',
+           'ClassMap', 'imagenet_names', 'read_class_map', 'class_map_for', 'Teachers', 'NonFiniteLoss', 'FiniteCheck']
 
 # %% ../../nbs/34_train.checks.ipynb #300cb1d0
 import collections, csv, warnings
@@ -16,7 +16,7 @@ from timm.data import ImageNetInfo
 from torch import nn
 from ..core import UNLABELLED, InputError, check_name, seeded
 from ..files import read_json
-from ..models.stages import built_for, model_name, read_model
+from ..models.stages import StagedModel, built_for, model_name, read_model
 from ..models.zoo import Renormalize
 
 # %% ../../nbs/34_train.checks.ipynb #ffb656bf
@@ -153,6 +153,23 @@ def renorm_for(model:nn.Module, dls)->Renormalize|None:
         '(mean, std)')
     same = all(torch.allclose(torch.tensor(a), torch.tensor(b)) for a, b in zip(own, data))
     return None if same else Renormalize(data, own)
+
+def doubt_stats(teacher:nn.Module, dls):
+    "Warn of a plain timm model that gets images in another normalisation than timm trains it with"
+    cfg, data = getattr(teacher, 'pretrained_cfg', None) or {}, data_stats(dls)
+    if data is None or getattr(teacher, 'mean', None) is not None or not cfg.get('mean'): return
+    named = cfg['mean'], cfg['std']
+    if all(np.allclose(a, b) for a, b in zip(named, data)): return
+    warnings.warn(f'the teacher ({model_name(teacher)}) is a plain timm model: timm trains it with '
+        f'mean {named[0]} and std {named[1]}, and it gets images with mean {tuple(data[0])} and '
+        f'std {tuple(data[1])}, as the data is normalised; if its weights want others, set '
+        'teacher.mean, teacher.std = (...), (...)')
+
+def note_stats(student:nn.Module, dls):
+    "Note on a plain timm model how its training images are normalised, for its use as a teacher"
+    if isinstance(student, StagedModel): student = student.model if student.mean is None else None
+    if getattr(student, 'mean', None) is None and hasattr(student, 'pretrained_cfg'):
+        student.mean, student.std = data_stats(dls) or (None, None)
 
 def class_order(model:nn.Module, dls)->torch.Tensor|None: # (n_classes,)
     "Where the data's classes stand in the model's logits; None: as in the data, or names not known"
