@@ -237,7 +237,8 @@ class _Stream:
 @contextmanager
 def _streams():
     "Print in this block through `_Stream`s; of several processes only the first one prints"
-    known = os.environ.get('RANK', '0') == '0'
+    several = re.fullmatch('[2-9]|[1-9][0-9]+', os.environ.get('WORLD_SIZE', ''))
+    known = not (several and re.fullmatch('0*[1-9][0-9]*', os.environ.get('RANK', '')))
     out, err = _Stream(known and sys.stdout), _Stream(sys.stderr)
     with redirect_stdout(out), redirect_stderr(err if known else _Stream(None)):
         yield out, err
