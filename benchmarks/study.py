@@ -4,15 +4,31 @@ and started again, and several processes may share the work.
     python benchmarks/study.py --path DATA --out runs --methods scratch kd mldr --seeds 3 NAME ...
 
 It differs from `mldr_compare` in the switches alone: convolutions in the memory layout (B, H, W, C)
-and, with --cache FOLDER, the teacher's logits stored once for all methods that need nothing else."""
+and, with --cache FOLDER, the teacher's logits stored once for all methods that need nothing else.
+Beside the rows stands how far each student follows its teacher: fidelity.csv, with agreement of the
+predicted class (percent), mean KL(teacher || student), rank correlation of the logits of the wrong
+classes, and calibration error, on the test part."""
 import argparse
 from dataclasses import replace
 from pathlib import Path
 import torch
+from mldr_kd.files import atomic_write
 from mldr_kd.methods import METHODS
+from mldr_kd.run.analysis import read_predictions, student_table
 from mldr_kd.run.experiment import Run, compare
-from mldr_kd.run.recipes import read_recipe
+from mldr_kd.run.recipes import read_recipe, read_results
+from mldr_kd.run.report import agreement
 from mldr_kd.run.teacher import teacher_folder
+
+def write_fidelity(folder):
+    "fidelity.csv, of the runs that have a row"
+    if not (folder/'teacher-predictions.safetensors').exists(): return
+    teacher, labels = read_predictions(folder, 'teacher')
+    runs = [f"{r['method']}-seed{r['seed']}" for r in read_results(folder)]
+    logits = {o: read_predictions(folder, o)[0] for o in runs}
+    table = student_table(logits, teacher, labels)
+    table['kl'] = [agreement(z, teacher)['kl'] for z in logits.values()]
+    with atomic_write(folder/'fidelity.csv') as f: table.round(4).to_csv(f)
 
 p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
 p.add_argument('recipes', nargs='+')
@@ -31,3 +47,4 @@ for name in o.recipes:
               teachers=teacher_folder(r, o.out))
     run.folder.mkdir(parents=True, exist_ok=True)
     compare(run, o.methods, range(o.seeds))
+    write_fidelity(run.folder)
