@@ -205,7 +205,8 @@ def _relation_sums(student, teacher, scale, with_grad, shifted, stream):
     rows_s, rows_t = _gap_rows(S, shifted)[:,none], _gap_rows(V, shifted)
     log_zs, gap_s, spread_s = stream(S[:,0], rows_s, S[:,none], scale, shifted)
     log_zt, gap_t, spread_t = stream(teacher, rows_t, V[:,1:][:,none], scale, shifted)
-    gap_t, acc = _pick_gaps(gap_t, V, shifted).transpose(0, 1), sum_dtype(student.device)  # (1+L, N, n)
+    gap_t = _pick_gaps(gap_t, V, shifted).transpose(0, 1)              # (1+L, N, n)
+    acc = sum_dtype(student.device)
     cross = scale*(V.transpose(0, 1).to(acc)*gap_t).sum((1, 2))
     log_zs, log_zt = log_zs.view(L, -1).sum(1, dtype=acc), log_zt.sum(dtype=acc)
     value = cross[1:] - cross[0] + log_zs - log_zt
