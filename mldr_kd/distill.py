@@ -506,7 +506,6 @@ def distill_learner(
         distill.compiled = partial(read_model, compiled)
     speed = speed_callbacks(dls.device, precision, channels_last, compile)
     model = DistillModel(student, loss, renorm_for(student, dls), row.student_stages)
-    note_stats(student, dls)
     learn = DistillLearner(
         dls, model, loss_func=loss_func or TaskLoss(label_smoothing), opt_func=opt_func, lr=lr,
         wd=wd, metrics=metrics, path=path,
@@ -549,6 +548,7 @@ def _pair(dls, student, teacher, method, seed, teacher_checkpoint, teacher_size,
         if isinstance(student, StagedModel): student.vocab = None # it learns the data's classes now
         if not any(p.requires_grad for p in student.parameters()): # it was a teacher
             student.requires_grad_(True)
+    note_stats(student, dls)
     if scratch: return row, student, None
     if isinstance(teacher, (list, tuple)):
         files = teacher_checkpoint
@@ -587,7 +587,7 @@ def _staged(row, method, student, teacher, size, teacher_size):
     def wrap(model, wanted, size):
         if isinstance(model, StagedModel) or own or not wanted: return model
         staged = StagedModel(model, size)
-        for k in ('mean', 'std', 'vocab', 'class_map'):  # what its user has said of it
+        for k in ('mean', 'std', 'stats_noted', 'vocab', 'class_map'):  # what is known of it
             if hasattr(model, k): setattr(staged, k, getattr(model, k))
         return staged
     both = row.teacher_stages or method == 'ofa' # its loss is built from the teacher's stages

@@ -143,9 +143,14 @@ def data_stats(dls)->tuple|None: # (mean, std), three numbers each
         if type(t).__name__ == 'Normalize' and t.mean is not None:
             return tuple(torch.as_tensor(o).flatten().tolist() for o in (t.mean, t.std))
 
+def _own_stats(model)->tuple: # (mean, std), of Nones where they are not known
+    "The normalisation that a model's weights want, by itself or by the plain model inside"
+    if getattr(model, 'mean', None) is None and isinstance(model, StagedModel): model = model.model
+    return getattr(model, 'mean', None), getattr(model, 'std', None)
+
 def renorm_for(model:nn.Module, dls)->Renormalize|None:
     "From the data's normalisation to the model's own; None if they agree or one is unknown"
-    own, data = (getattr(model, 'mean', None), getattr(model, 'std', None)), data_stats(dls)
+    own, data = _own_stats(model), data_stats(dls)
     if own[0] is None: return None
     if data is None: return warnings.warn(
         f"it is not known how the data is normalised, so images reach the {model_name(model)} as "
@@ -166,10 +171,12 @@ def doubt_stats(teacher:nn.Module, dls):
         'teacher.mean, teacher.std = (...), (...)')
 
 def note_stats(student:nn.Module, dls):
-    "Note on a plain timm model how its training images are normalised, for its use as a teacher"
-    if isinstance(student, StagedModel): student = student.model if student.mean is None else None
-    if getattr(student, 'mean', None) is None and hasattr(student, 'pretrained_cfg'):
+    "Note on a timm model how its training images are normalised, for its use as a teacher"
+    if isinstance(student, StagedModel) and student.mean is None: student = student.model
+    noted = getattr(student, 'stats_noted', False)     # not what its user or a file says
+    if noted or getattr(student, 'mean', None) is None and hasattr(student, 'pretrained_cfg'):
         student.mean, student.std = data_stats(dls) or (None, None)
+        student.stats_noted = True
 
 def class_order(model:nn.Module, dls)->torch.Tensor|None: # (n_classes,)
     "Where the data's classes stand in the model's logits; None: as in the data, or names not known"
