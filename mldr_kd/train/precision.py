@@ -10,8 +10,9 @@ import contextlib
 import torch
 import mldr_kd.compat  # ahead of fastai
 from fastai.callback.core import Callback
-from fastai.callback.fp16 import AMPMode, MixedPrecision
+from fastai.callback.fp16 import MixedPrecision
 from fastcore.foundation import L
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from ..core import InputError, check_name
 
 # %% ../../nbs/35_train.precision.ipynb #8043cc85
@@ -26,36 +27,43 @@ def check_precision(name:str, device)->str:
                          'use bf16 or fp32')
     return name
 
+@contextlib.contextmanager
+def _bf16_on_cpu():
+    with torch.autocast('cpu', torch.bfloat16), sdpa_kernel(SDPBackend.MATH): yield
+
 def autocast(device:torch.device, name:str|None):
     "A context that computes in the precision `name`; None leaves things as they are"
     if name is None: return contextlib.nullcontext()
+    if (device.type, name) == ('cpu', 'bf16'): return _bf16_on_cpu()
     dtype = _DTYPES[name] if name != 'fp32' else torch.bfloat16
     return torch.autocast(device.type, dtype, enabled=name != 'fp32')
 
 # %% ../../nbs/35_train.precision.ipynb #f89e042d
 class Precision(MixedPrecision):
     "fastai's mixed precision, with bfloat16 on a CPU too"
-    opened = False
+    opened = None
     def before_fit(self):
         device = torch.device(self.dls.device)
         if device.type == 'cuda': return super().before_fit()
-        check_precision('fp16' if self.amp_mode == AMPMode.FP16 else 'bf16', device)
-        self.autocast = torch.autocast(device.type, torch.bfloat16)
+        check_precision(self.amp_mode.value, device)
         self.learn.scaler, self.scales = torch.amp.GradScaler(device.type, enabled=False), L()
 
-    def before_batch(self): self.autocast.__enter__(); self.opened = True
+    def before_batch(self):
+        self.opened = autocast(torch.device(self.dls.device), self.amp_mode.value)
+        self.opened.__enter__()
+
     def after_loss(self): self.close()
     def after_batch(self): self.close()
     def close(self):
         "Leave autocast, if it is open"
-        if self.opened: self.autocast.__exit__(None, None, None)
-        self.opened = False
+        if self.opened: self.opened.__exit__(None, None, None)
+        self.opened = None
 
 # %% ../../nbs/35_train.precision.ipynb #8c7b18d4
 def run_precision(learn)->str|None: # 'fp16' or 'bf16'; None without mixed precision
     "The precision that a Learner's mixed-precision callback computes in"
     cb = next((cb for cb in learn.cbs if isinstance(cb, MixedPrecision)), None)
-    return cb and ('fp16' if cb.amp_mode == AMPMode.FP16 else 'bf16')
+    return cb and cb.amp_mode.value
 
 # %% ../../nbs/35_train.precision.ipynb #6985f4f9
 class MemoryLayout(Callback):
