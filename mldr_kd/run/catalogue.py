@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Figure', 'PUBLISHED_TEACHERS', 'PUBLISHED_STUDENTS', 'PUBLISHED_PAIRS', 'STUDY', 'TEACHERS', 'LITE0', 'ABLATION',
-           'pair_recipe', 'published']
+           'LITE0_ABLATION', 'pair_recipe', 'published']
 
 # %% ../../nbs/51_run.catalogue.ipynb #fbdfd99a
 from collections import namedtuple
@@ -159,6 +159,13 @@ _CHANGES |= {f'bs_{n}': dict(bs=n) for n in (50, 100)}
 ABLATION = {f'ablation_{k}': replace(STUDY['study_resnet_vit'], name=f'ablation_{k}',
                                      based_on='study_resnet_vit', **v) for k, v in _CHANGES.items()}
 RECIPES.update(ABLATION)
+
+# %% ../../nbs/51_run.catalogue.ipynb #5a0c3e02
+_PARTS = {k: v for k, v in _CHANGES.items() if k.startswith('no_') or k == 'uniform_gate'}
+LITE0_ABLATION = {f'lite0_vit_{k}': replace(LITE0['lite0_vit'], name=f'lite0_vit_{k}',
+                                            based_on='lite0_vit', **v)
+                  for k, v in (_PARTS | dict(kd_weight_9=dict(weight=9.))).items()}
+RECIPES.update(LITE0_ABLATION)
 
 # %% ../../nbs/51_run.catalogue.ipynb #f0a70002
 RECIPES['funmatch'] = replace(RECIPES['cifar100_swin_tiny_resnet18'], name='funmatch', epochs=1200,
