@@ -528,7 +528,7 @@ def mldr_teacher(
 @dataclass
 class _TableOptions:
     "Options of `mldr_table`"
-    folders:tyro.conf.Positional[_Words]=() # Folders of runs, or results.jsonl files
+    folders:tyro.conf.Positional[_Words]=() # Names of runs, folders, or results.jsonl files
     base:str='kd'       # The method that the others are compared with, seed by seed
     out:str|None=None   # Where the files go, a folder for each; None is beside the rows
     recipes:_Flag=False # Only list the recipes by name
@@ -541,6 +541,11 @@ def _list_recipes():
         print(f'{r.name:34} {r.student} from {r.teacher}, {r.dataset} at {r.size} pixels, '
               f'{r.epochs} epochs{note and f"; {note}"}')
 
+def _named(word)->Path:
+    "A file or folder as it is given, or the run of this name in the folder runs"
+    run = Path('runs')/word
+    return run if not Path(word).exists() and run.is_dir() else Path(word)
+
 def _table(o, _):
     "What `mldr_table` does"
     if o.recipes: return _list_recipes()
@@ -549,7 +554,7 @@ def _table(o, _):
     if not o.folders:
         raise InputError('no folder was given; name folders of runs, or use --recipes')
     check_name(o.base, METHODS, 'method')
-    for path in map(Path, o.folders):
+    for path in map(_named, o.folders):
         rows, folder = read_rows(path), path if path.is_dir() else path.parent
         to = folder if o.out is None else Path(o.out)/folder.resolve().name
         print(f'{folder}\n\n{save_table(rows, to, o.base)}\n')
@@ -565,7 +570,7 @@ def mldr_table(
 @dataclass
 class _StudentOptions:
     "Options of the commands that use a student"
-    student:tyro.conf.Positional[str] # The folder of a run, or a student's file
+    student:tyro.conf.Positional[str] # The name or folder of a run, or a student's file
     device:str|None=None           # cuda, mps or cpu; None is the best that there is
     workers:int=0                  # Processes that load images
     threads:int|None=None          # Threads of PyTorch on a CPU
@@ -586,7 +591,7 @@ def _predict(o, _):
     from mldr_kd.run.predict import class_labels, open_student, predict_images, prediction_table
     _check_counts(o)
     if not o.images: raise InputError('no image was given; name images, or folders of images')
-    model = open_student(o.student)
+    model = open_student(_named(o.student))
     files = [Sample(p, '') for path in o.images for p in image_files(path)]
     files = [s.image for s in readable(files, o.skip_unreadable)]
     logits = predict_images(model, files, o.bs, o.workers, o.device)
@@ -630,8 +635,9 @@ def _evaluate(o, given):
     check_name(o.part, ('train', 'valid', 'test'), 'part')
     if o.out is not None and Path(o.out).suffix not in ('.csv', '.json'): raise InputError(
         f'--out {o.out} names no kind of file; end it in .json for all figures, or in .csv')
-    model = open_student(o.student)
-    items = data_of(o.student, given, o.part, skip_unreadable=o.skip_unreadable)
+    path = _named(o.student)
+    model = open_student(path)
+    items = data_of(path, given, o.part, skip_unreadable=o.skip_unreadable)
     labels = class_positions([s.label for s in items], model)
     logits = predict_images(model, [s.image for s in items], o.bs, o.workers, o.device)
     facts, table = evaluate(logits, labels, class_labels(model))
