@@ -204,8 +204,9 @@ def source_problems(path):
             sizes = [100*float(x) for x in re.findall(r'scale\(([\d.]+) -', drawn)]
             if sizes and min(sizes) < 9: yield f'text of {min(sizes):.1f} pt in the figure: {s[:60]!r}'
             if o.get('name') == 'stderr': yield f'a warning among the outputs: {o.text[:80]!r}'
-            if ''.join(o.get('data', {}).get('text/plain', '')).startswith('<Figure') and not drawn \
-                and 'image/png' not in o.data: yield f'a figure that was not drawn: {s[:60]!r}'
+            data = o.get('data', {})
+            if ''.join(data.get('text/plain', '')).startswith('<Figure') \
+                and not any('image/' in k for k in data): yield f'a figure that was not drawn: {s[:60]!r}'
             if o.output_type == 'error': yield f'the page contains an error: {o.ename}: {o.evalue}'
 
 def theme(name):
